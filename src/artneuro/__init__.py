@@ -1,0 +1,1 @@
+"""artneuro: what the neurons and directions of a language model represent."""

@@ -1,1 +1,1 @@
-"""What every stage uses: errors, hashing, the one writer of artifacts, jobs, logging, Dask, sources."""
+"""What every stage uses: errors, hashing, the writer of artifacts, jobs, logs, Dask, sources."""

@@ -1,8 +1,9 @@
-"""The one writer of artifacts: complete or absent, never half-written.
+"""
+The one writer of artifacts: complete or absent, never half-written.
 
 Every function writes to a temporary name beside the target and renames it, so that a reader (or
-Snakemake) can never take an interrupted write for a whole artifact. Parquet pages carry checksums
-that are verified at each read.
+Snakemake) can never take an interrupted write for a whole artifact. Tables carry checksums that are
+verified at each read.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import contextlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -55,20 +57,27 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_directory(target: str | Path) -> Iterator[Path]:
-    """Yield an empty temporary folder; on success it becomes `target` (replacing it), else it goes."""
+    """Yield an empty temporary folder; on success it replaces `target`, else it goes."""
     final = Path(target)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    previous = final.with_name(f".{final.name}.{os.getpid()}.old.tmp")
+    for folder in (temporary, previous):
+        shutil.rmtree(folder, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            if not path.is_symlink():
+                _fsync(path)
         if final.is_dir():
-            shutil.rmtree(final)
+            # Moved away whole: a folder killed while it is deleted in place would be half of one.
+            os.replace(final, previous)
         os.replace(temporary, final)
         _fsync(final.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in (temporary, previous):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -87,8 +96,41 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+# Parquet has checksums of pages but none of its footer, where one flipped bit renames a column. The
+# CRC-32 of the footer goes into the gap before it, which readers skip: they start from the end.
+_FOOTER_SEAL = b"ANFT"
+
+
+def _footer(handle: BinaryIO) -> tuple[int, bytes]:
+    """Offset and bytes of a Parquet footer with its length and the closing magic number."""
+    end = handle.seek(0, os.SEEK_END)
+    handle.seek(max(end - 8, 0))
+    length = int.from_bytes(handle.read(4), "little") + 8
+    if length > end:
+        raise OSError("the file is truncated or no Parquet file")
+    handle.seek(end - length)
+    return end - length, handle.read()
+
+
+def _seal_footer(path: Path) -> None:
+    with open(path, "r+b") as handle:
+        start, footer = _footer(handle)
+        handle.seek(start)
+        handle.write(_FOOTER_SEAL + zlib.crc32(footer).to_bytes(4, "little") + footer)
+
+
+def _check_footer(path: str | Path) -> None:
+    with open(path, "rb") as handle:
+        start, footer = _footer(handle)
+        handle.seek(max(start - 8, 0))
+        seal = handle.read(8)
+    # Tables that another program wrote have no seal.
+    if seal[:4] == _FOOTER_SEAL and int.from_bytes(seal[4:], "little") != zlib.crc32(footer):
+        raise OSError("the checksum of the footer does not fit")
+
+
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write a table as Parquet (zstd, page checksums). The same frame gives the same bytes."""
+    """Write a table as Parquet (zstd, checksums). The same frame gives the same bytes."""
     with atomic_path(path) as temporary:
         pq.write_table(
             frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
@@ -96,10 +138,11 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
             compression="zstd",
             write_page_checksum=True,
         )
+        _seal_footer(temporary)
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFrame:
-    """Read a Parquet table, verifying the checksum of every page.
+    """Read a Parquet table, verifying the checksums of its footer and of every page read.
 
     Raises
     ------
@@ -107,6 +150,7 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pl.DataFra
         If the file is missing, truncated or corrupt.
     """
     try:
+        _check_footer(path)
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise DataError(

@@ -27,7 +27,7 @@ class DaskSlurmConfig(Section):
     interface: str | None = Field(
         None, description="Network interface that scheduler and workers talk over, such as ib0."
     )
-    extra_directives: list[str] = Field([], description="Further sbatch options, such as '--gpus=1'.")
+    extra_directives: list[str] = Field([], description="Further options of sbatch.")
 
 
 class DaskConfig(Section):
@@ -53,8 +53,10 @@ class DaskConfig(Section):
 
 
 class ComputeConfig(Section):
-    """Which device computes, and how the work inside a job is spread. Results do not depend on it
-    beyond the stated tolerances, so a change here reruns nothing."""
+    """
+    Which device computes, and how the work inside a job is spread. Results do not depend on it
+    beyond the stated tolerances, so a change here reruns nothing.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where models run. auto: a GPU where torch sees one, else the CPU."

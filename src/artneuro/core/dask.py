@@ -15,14 +15,13 @@ from artneuro.core.errors import ConfigError
 log = logging.getLogger(__name__)
 
 # Workers share the job's cores, so each keeps to one thread (two on a busy machine were slower).
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @contextlib.contextmanager
 def dask_client(config: DaskConfig, threads: int) -> Iterator[Client]:
-    """Yield a connected Dask client and shut down what was started for it.
+    """
+    Yield a connected Dask client and shut down what was started for it.
 
     Parameters
     ----------
@@ -46,10 +45,9 @@ def dask_client(config: DaskConfig, threads: int) -> Iterator[Client]:
                 )
             client = stack.enter_context(Client(config.address))
         else:
-            cluster = stack.enter_context(
-                _slurm_cluster(config) if config.kind == "slurm" else _local_cluster(config, threads)
-            )
-            client = stack.enter_context(Client(cluster))
+            slurm = config.kind == "slurm"
+            cluster = _slurm_cluster(config) if slurm else _local_cluster(config, threads)
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
         log.info(
             "Dask: %d workers, dashboard at %s",
             len(client.scheduler_info(n_workers=-1)["workers"]),

@@ -33,24 +33,38 @@ def tree_files(path: str | Path) -> list[Path]:
     )
 
 
-def sha256_path(path: str | Path) -> str:
-    """SHA-256 of a file, or of a folder as the sorted list of (relative path, SHA-256).
+def content_files(path: str | Path) -> list[Path]:
+    """
+    The files that make up an artifact: itself, or all below a folder, sorted.
 
     Snakemake's own time-stamp file inside a declared folder is not content and is left out.
     """
     root = Path(path)
     if not root.is_dir():
-        return sha256_file(root)
+        return [root]
+    return [p for p in tree_files(root) if p.name != ".snakemake_timestamp"]
+
+
+def combine_sha256(root: Path, hashes: dict[Path, str]) -> str:
+    """
+    SHA-256 of an artifact from those of its `content_files`.
+
+    A file's is its own; a folder's is that of the sorted list of (relative path, SHA-256).
+    """
+    if hashes.keys() == {root}:
+        return hashes[root]
     digest = hashlib.sha256()
-    for file in tree_files(root):
-        if file.name == ".snakemake_timestamp":
-            continue
-        digest.update(f"{file.relative_to(root).as_posix()}\0{sha256_file(file)}\n".encode())
+    for file, sha256 in hashes.items():
+        digest.update(f"{file.relative_to(root).as_posix()}\0{sha256}\n".encode())
     return digest.hexdigest()
+
+
+def sha256_path(path: str | Path) -> str:
+    """SHA-256 of a file, or of a folder as `combine_sha256` says."""
+    root = Path(path)
+    return combine_sha256(root, {p: sha256_file(p) for p in content_files(root)})
 
 
 def size_of(path: str | Path) -> int:
     """Bytes of a file, or of all files below a folder."""
-    root = Path(path)
-    files = tree_files(root) if root.is_dir() else [root]
-    return sum(f.stat().st_size for f in files if f.name != ".snakemake_timestamp")
+    return sum(p.stat().st_size for p in content_files(path))

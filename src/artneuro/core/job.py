@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import importlib.metadata
+import json
 import logging
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from artneuro.core.artifacts import read_json, sidecar_path, write_json
-from artneuro.core.errors import ArtneuroError
-from artneuro.core.hashing import sha256_file, sha256_path, size_of
+from artneuro.core.errors import ArtneuroError, CodeError
+from artneuro.core.hashing import content_files, sha256_file, sha256_json, sha256_path, size_of
 from artneuro.core.logs import log_to
 
 log = logging.getLogger(__name__)
@@ -28,7 +32,8 @@ RECORDED_VERSIONS = (
 
 
 class Job:
-    """Context of one workflow script: log file, timing, and a sidecar for each output.
+    """
+    Context of one workflow script: log file, timing, and a sidecar for each output.
 
     The script hands over Snakemake's job object, of which only paths and parameters are read, so
     that this package needs no Snakemake. On an error the traceback goes to the job's log and the
@@ -62,20 +67,40 @@ class Job:
     def __enter__(self) -> Job:
         log_to(self._log_path)
         self.started = _now()
-        for output in self.output:
-            sidecar_path(output).unlink(missing_ok=True)
-        log.info("%s %s", self.rule, dict(self.wildcards))
+        with contextlib.ExitStack() as stack:
+            stack.push(self._log_error)
+            stack.enter_context(_script_not_run_again())
+            for output in self.output:
+                sidecar_path(output).unlink(missing_ok=True)
+            log.info("%s %s", self.rule, dict(self.wildcards))
+            check_package(self.root)
+            # Before the work, so that an input that changes during it does not pass the audit.
+            self.inputs = [{"path": str(p), "sha256": known_sha256(p)} for p in self.input]
+            stack.push(self._write_sidecars)
+            self._exits = stack.pop_all()
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        self._exits.__exit__(kind, error, trace)
+
+    def _log_error(self, kind, error, trace) -> None:
+        if isinstance(error, ArtneuroError):
+            log.error("%s failed.\n%s", self.rule, error)
         if error is not None:
-            if isinstance(error, ArtneuroError):
-                log.error("%s failed.\n%s", self.rule, error)
             log.error("%s", "".join(traceback.format_exception(kind, error, trace)))
+
+    def _write_sidecars(self, kind, error, trace) -> None:
+        if error is not None:
             return
         record = self._record()
-        for output in self.output:
-            write_sidecar(output, record)
+        try:
+            for output in self.output:
+                write_sidecar(output, record)
+        except BaseException:
+            # Snakemake deletes the outputs of a job that fails, but knows nothing of sidecars.
+            for output in self.output:
+                sidecar_path(output).unlink(missing_ok=True)
+            raise
         log.info("%s done in %.1f s", self.rule, (_now() - self.started).total_seconds())
 
     def _record(self) -> dict:
@@ -84,7 +109,7 @@ class Job:
             "wildcards": {k: str(v) for k, v in self.wildcards.items()},
             "config": self.cfg,
             "code": self.code,
-            "inputs": [{"path": str(p), "sha256": known_sha256(p)} for p in self.input],
+            "inputs": self.inputs,
             "git": git_state(self.root),
             "lock_sha256": lock_hash(self.root),
             "versions": versions(),
@@ -103,39 +128,90 @@ class Job:
 def write_sidecar(artifact: str | Path, record: dict) -> None:
     """Write the provenance sidecar of `artifact`: what it is, and the job that made it."""
     path = Path(artifact)
-    write_json(
-        {
-            "artneuro_provenance": 1,
-            "artifact": str(artifact),
-            "sha256": sha256_path(path),
-            "bytes": size_of(path),
-            "stat": _stat(path),
-            **record,
-        },
-        sidecar_path(path),
-    )
+    sidecar = {
+        "artneuro_provenance": 1,
+        "artifact": str(artifact),
+        "sha256": sha256_path(path),
+        "bytes": size_of(path),
+        **({"stat": _stat(path)} if path.is_dir() else {}),
+        **record,
+    }
+    # As it will be read back (keys as strings, tuples as lists), which is what the seal is of.
+    sidecar = json.loads(json.dumps(sidecar))
+    write_json({**sidecar, "record_sha256": sidecar_seal(sidecar)}, sidecar_path(path))
+
+
+def sidecar_seal(sidecar: dict) -> str:
+    """
+    What `record_sha256` of a sidecar must be: the hash of all its other entries.
+
+    It shows damage and edits by hand. It is no signature: who edits a sidecar can seal it again.
+    """
+    return sha256_json({k: v for k, v in sidecar.items() if k != "record_sha256"})
 
 
 def known_sha256(path: str | Path) -> str:
-    """SHA-256 of an artifact: from its sidecar while size and time stamps still fit, else anew."""
-    sidecar = sidecar_path(path)
-    if sidecar.exists():
-        record = read_json(sidecar)
-        if record.get("stat") == _stat(Path(path)):
-            return record["sha256"]
-    return sha256_path(path)
+    """
+    SHA-256 of an artifact, for a folder from its sidecar while its files look untouched.
+
+    Folders (weights, activation stores) are large and read by many jobs. Single files are hashed
+    anew: Snakemake sets their time stamps after the job, so a stamp could not vouch for them.
+    """
+    artifact = Path(path)
+    if artifact.is_dir():
+        try:
+            record = read_json(sidecar_path(artifact))
+            if record["stat"] == _stat(artifact):
+                return str(record["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            log.debug("no usable sidecar of %s: hashing it", artifact)
+    return sha256_path(artifact)
 
 
-def _stat(path: Path) -> list:
-    """Size and modification time, for a folder of every file in it: a cheap sign of a change."""
-    if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if p.is_file()]
-        stats = [(p.relative_to(path).as_posix(), p.stat()) for p in files]
-        return [
-            [name, s.st_size, s.st_mtime_ns] for name, s in stats if name != ".snakemake_timestamp"
-        ]
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _stat(folder: Path) -> list:
+    """Path, size and modification time of every file in a folder: a cheap sign of a change."""
+    stats = [(p.relative_to(folder).as_posix(), p.stat()) for p in content_files(folder)]
+    return [[name, s.st_size, s.st_mtime_ns] for name, s in stats]
+
+
+def check_package(root: Path) -> None:
+    """
+    Make sure that this process runs the package of the workflow in `root`, as was hashed.
+
+    Raises
+    ------
+    CodeError
+        If `root` has its own `src/artneuro` and another one was imported.
+    """
+    ours = root / "src" / "artneuro"
+    if not ours.is_dir():
+        return
+    imported = Path(__file__).resolve().parent.parent
+    if imported != ours.resolve():
+        raise CodeError(
+            "the job runs another copy of artneuro than the one that belongs to the workflow, so "
+            "the recorded code hashes would not be those of the code that ran",
+            where=f"imported from {imported}, the workflow has {ours}",
+            fix=f"pip install -e {root}, or put {root / 'src'} on PYTHONPATH",
+        )
+
+
+@contextlib.contextmanager
+def _script_not_run_again() -> Iterator[None]:
+    """Keep worker processes from running the job's script a second time.
+
+    A process that Python's multiprocessing spawns (Dask's local workers among them) first runs the
+    main module of its parent, here the whole script, unless that module has no file to run.
+    """
+    main = sys.modules["__main__"].__dict__
+    saved = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            main[name] = value
 
 
 def find_root(start: Path) -> Path:

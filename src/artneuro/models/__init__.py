@@ -1,0 +1,1 @@
+"""Language models on disk and in memory: fetching, loading, and the sites of their activations."""

@@ -1,0 +1,72 @@
+"""Config of the models: where each comes from and how it is computed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from artneuro.core.config import Name, Section
+
+
+class HubSource(Section):
+    """A model of the Hugging Face hub."""
+
+    kind: Literal["hub"] = Field("hub", description="A repository of the Hugging Face hub.")
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$",
+        description="Repository of the hub, such as EleutherAI/pythia-70m.",
+    )
+    revision: str = Field(
+        "main",
+        min_length=1,
+        description="Commit, tag or branch. A commit pins the model; what a tag or branch pointed "
+        "to when it was fetched is recorded in model.json.",
+    )
+
+
+class LocalSource(Section):
+    """A model folder of this machine."""
+
+    kind: Literal["local"] = Field("local", description="A folder of this machine.")
+    path: str = Field(
+        min_length=1,
+        description="Folder with config.json, safetensors and tokenizer files, as save_pretrained "
+        "writes it. Weights are linked, not copied.",
+    )
+
+
+class GgufSource(Section):
+    """A GGUF file inside a pinned package."""
+
+    kind: Literal["gguf"] = Field("gguf", description="A GGUF file inside a pinned package.")
+    source: Name = Field(description="Name of the package in resources/sources.yaml.")
+    file: str = Field(min_length=1, description="Path of the .gguf file inside the package.")
+
+
+ModelSource = Annotated[HubSource | LocalSource | GgufSource, Field(discriminator="kind")]
+
+
+class ModelConfig(Section):
+    """One model: where it comes from and how it is computed."""
+
+    source: ModelSource = Field(description="Where the weights come from.")
+    tokenizer: Name | None = Field(
+        None,
+        description="Another model of this config whose tokenizer this one shares, so that their "
+        "token datasets are built once. Empty: its own.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Type to compute in. auto: float32 on a CPU, bfloat16 on a GPU."
+    )
+    trust_remote_code: bool = Field(
+        False,
+        description="Whether Python files that come with the model's folder may run. Only for "
+        "sources whose code you have read.",
+    )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        description="Number of parameters, such as 6.9e9: sizes the memory of jobs that are "
+        "planned before the model is there.",
+    )

@@ -1,0 +1,203 @@
+"""The one place that loads models. It never uses the network."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from artneuro.core.errors import ConfigError, ModelError
+from artneuro.models.hooks import adapter_of
+from artneuro.models.info import ModelShape
+from artneuro.models.shapes import count_weights, read_config, shape_of
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+TOKENIZER_FIX = (
+    "put its tokenizer files into the model's source, or set 'tokenizer:' of the model to another "
+    "model that shares it"
+)
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """
+    A loaded model in evaluation mode.
+
+    Attributes
+    ----------
+    model : PreTrainedModel
+        The Hugging Face model: the base model of `load_model`, or with its language-model head.
+    shape : ModelShape
+        Architecture and sizes.
+    folder : Path
+        Where it was loaded from.
+    device : torch.device
+        Where its tokens go.
+    dtype : str
+        Type it computes in.
+    """
+
+    model: PreTrainedModel
+    shape: ModelShape
+    folder: Path
+    device: torch.device
+    dtype: str
+    trust_remote_code: bool = False
+
+    @property
+    def architecture(self) -> str:
+        """Model type, such as "llama"."""
+        return self.shape.architecture
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The folder's tokenizer, read when it is first used."""
+        return load_tokenizer(self.folder, self.trust_remote_code)
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """
+    The device that `auto`, `cpu` or `cuda` means here.
+
+    Raises
+    ------
+    ConfigError
+        If `cuda` is asked for and torch sees no GPU.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device 'cuda' is asked for, but torch sees no GPU",
+            where="compute.device",
+            fix="set it to auto or cpu, or run the job on a node with a GPU",
+        )
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> str:
+    """The type that `auto` means on a device: float32 on a CPU, else bfloat16."""
+    if dtype == "auto":
+        return "float32" if device.type == "cpu" else "bfloat16"
+    if dtype not in DTYPES:
+        raise ConfigError(
+            f"unknown dtype {dtype!r}", where="dtype", fix=f"allowed: auto, {', '.join(DTYPES)}"
+        )
+    return dtype
+
+
+def load_tokenizer(folder: str | Path, trust_remote_code: bool = False) -> Any:
+    """
+    Load the tokenizer of a model folder, without the network.
+
+    Raises
+    ------
+    ModelError
+        If the folder has none that transformers can read.
+    """
+    # Some tokenizer classes of transformers come up empty, rather than fail, where no file is.
+    if not any((Path(folder) / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(
+            "the model's folder has no tokenizer files", where=str(folder), fix=TOKENIZER_FIX
+        )
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(
+            f"cannot read the model's tokenizer ({error})",
+            where=str(folder),
+            fix=TOKENIZER_FIX,
+        ) from error
+
+
+def load_model(
+    weights: str | Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """
+    Load the base model, without language-model head, of a local folder.
+
+    Parameters
+    ----------
+    weights : path
+        A folder that `fetch_model` wrote (or any local folder in Hugging Face's format).
+    dtype : {"auto", "float32", "bfloat16", "float16"}
+        Type to compute in; auto is float32 on a CPU and bfloat16 on a GPU.
+    device : {"auto", "cpu", "cuda"}
+        A model that does not fit on one GPU is spread over all that torch sees.
+    trust_remote_code : bool
+        Whether Python files of the folder may run.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a model, is damaged, or its architecture is not supported.
+    """
+    return _load(AutoModel, weights, dtype, device, trust_remote_code)
+
+
+def load_causal_lm(
+    weights: str | Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load the model with its language-model head; arguments and errors as in `load_model`."""
+    return _load(AutoModelForCausalLM, weights, dtype, device, trust_remote_code)
+
+
+def _load(
+    auto: Any, weights: str | Path, dtype: str, device: str, trust_remote_code: bool
+) -> LanguageModel:
+    folder = Path(weights)
+    config = read_config(folder, trust_remote_code)
+    adapter_of(config.model_type, where=str(folder))
+    shape = shape_of(config)
+    where = resolve_device(device)
+    kind = resolve_dtype(dtype, where)
+    options: dict[str, Any] = {}
+    if where.type == "cuda":
+        options["device_map"] = _placement(folder, DTYPES[kind])
+    try:
+        model = auto.from_pretrained(
+            str(folder),
+            dtype=DTYPES[kind],
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            **options,
+        )
+    except Exception as error:  # each library below has its own kind of error for a bad file
+        raise ModelError(
+            f"cannot load the model ({type(error).__name__}: {error})",
+            where=str(folder),
+            fix="if a file is damaged, delete the folder and fetch the model again",
+        ) from error
+    model.eval().requires_grad_(False)
+    return LanguageModel(model, shape, folder, where, kind, trust_remote_code)
+
+
+def _placement(folder: Path, dtype: torch.dtype) -> Any:
+    """One GPU where the weights fit with room for activations, else all of them."""
+    need = count_weights(folder)[0] * dtype.itemsize
+    free, _ = torch.cuda.mem_get_info(0)
+    return {"": 0} if need < 0.85 * free or torch.cuda.device_count() == 1 else "auto"

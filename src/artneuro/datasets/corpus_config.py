@@ -1,0 +1,211 @@
+"""Config of corpora: which files make up a corpus, and how text is read from them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from artneuro.core.config import Name, Section
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if groups < 1:
+        raise ValueError(
+            "the pattern needs a capturing group: what it captures is the group's name"
+        )
+    return pattern
+
+
+GroupPattern = Annotated[str, AfterValidator(_regular_expression)]
+
+
+class Part(Section):
+    """What every part of a corpus has, however it is read."""
+
+    subset: Name = Field(description="Name of the part; parts in several languages share it.")
+    language: str | None = Field(
+        None, description="Natural or programming language of the part's documents."
+    )
+    source: Name | None = Field(
+        None, description="A source of resources/sources.yaml whose files are read."
+    )
+    path: str | None = Field(
+        None,
+        description="Instead of a source: a local file, a folder, or a glob such as "
+        "data/**/*.txt, relative to the folder that snakemake runs in.",
+    )
+    only_without: Name | None = Field(
+        None,
+        description="Read this part only where this source is not to be had: a stand-in for it.",
+    )
+    files: list[str] = Field(
+        ["*"],
+        description="Shell patterns over paths inside the source or folder, of files to read; `*` "
+        "matches across folders.",
+    )
+    exclude: list[str] = Field([], description="Shell patterns of files not to read.")
+    group: GroupPattern | None = Field(
+        None,
+        description="Regular expression searched in a file's path inside the source; what its "
+        "first group captures (a page, an author, a folder) is never split between train and test. "
+        "Empty: the file.",
+    )
+    min_chars: int = Field(200, ge=1, description="Shorter documents are left out.")
+    split_chars: int | None = Field(
+        None,
+        ge=100,
+        description="Cut longer documents at blank lines into pieces of at least so many "
+        "characters, which stay in one group. Empty: do not cut.",
+    )
+    max_documents: int | None = Field(
+        None, ge=1, description="Keep a random sample of so many documents. Empty: all."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Part:
+        origins = [key for key in ("source", "path", "hub") if getattr(self, key, None)]
+        if len(origins) != 1:
+            raise ValueError(f"a part needs exactly one of source, path (or hub); it has {origins}")
+        return self
+
+
+class FilesPart(Part):
+    """Text or source files, one document a file."""
+
+    reader: Literal["files"] = Field(description="One document a file.")
+    format: Literal["plain", "latex", "man", "brown", "email"] = Field(
+        "plain",
+        description="How text is made of a file. plain: as it is. latex: body without comments and "
+        "Sweave's code chunks. man: manual pages in roff. brown: word/tag pairs. email: the body "
+        "of a message.",
+    )
+    max_line: int | None = Field(
+        None,
+        ge=80,
+        description="Skip files with a longer line, in characters: they are minified or generated.",
+    )
+
+
+class JsonPart(Part):
+    """Texts inside JSON files."""
+
+    reader: Literal["json"] = Field(description="Texts inside JSON files.")
+    records: Literal["file", "items", "lines"] = Field(
+        "file",
+        description="What one document is. file: each file. items: each element of the list or "
+        "object that a file holds. lines: each line.",
+    )
+    text: str | None = Field(
+        None,
+        description="Keys that lead to the text, joined by dots. Empty: all strings of the record, "
+        "as an outline of keys and values.",
+    )
+    group_key: str | None = Field(
+        None, description="Keys that lead to the group, joined by dots. Empty: see `group`."
+    )
+    format: Literal["plain", "email"] = Field(
+        "plain", description="plain: as it is. email: the body of a message, grouped by subject."
+    )
+
+
+class MarkupPart(Part):
+    """Pages in HTML or XML, such as help pages in several languages."""
+
+    reader: Literal["markup"] = Field(description="Paragraphs of HTML or XML pages.")
+    parser: Literal["html", "xml"] = Field(
+        "html", description="Syntax of the pages. Namespaces of XML are dropped from the tags."
+    )
+    root: str = Field("//body", description="XPath of the element that holds the text.")
+    paragraphs: str = Field(
+        ".//h1|.//h2|.//h3|.//p|.//li[not(.//p)]|.//td[not(.//p)]",
+        description="XPath, from the root, of the elements that are paragraphs.",
+    )
+    skip: str | None = Field(
+        None, description="XPath, from the root, of elements to remove before reading."
+    )
+    one_document: Literal["page", "root"] = Field(
+        "page",
+        description="What one document is. page: a page. root: each element that `root` finds, "
+        "such as an article; equally numbered ones of parallel pages are one group.",
+    )
+    drop_identical_to: str | None = Field(
+        None,
+        description="A language of the same subset: paragraphs that also occur in it are left out, "
+        "because they are not translated.",
+    )
+
+
+class PilePart(Part):
+    """Records in the format of the Pile: JSON lines with `text` and `meta.pile_set_name`."""
+
+    reader: Literal["pile"] = Field(description="Pile-format JSON lines (.jsonl, .gz, .zst).")
+    subset: Name | None = Field(  # type: ignore[assignment]
+        None, description="Name of the part. Empty: each record's meta.pile_set_name."
+    )
+    path: str | None = Field(
+        None,
+        description="Local file, folder or glob of .jsonl, .jsonl.gz or .jsonl.zst, or an https "
+        "address of one, which is read as a stream.",
+    )
+    hub: str | None = Field(None, description="A dataset of the Hugging Face hub, streamed.")
+    hub_config: str | None = Field(None, description="Configuration of the hub dataset.")
+    hub_split: str = Field("test", description="Split of the hub dataset.")
+    hub_revision: str | None = Field(None, description="Revision of the hub dataset.")
+    pile_subsets: list[str] = Field(
+        [], description="Keep only records of these pile_set_name. Empty: all."
+    )
+    sample: bool = Field(
+        True,
+        description="Whether max_documents, which here counts for each subset and language, draws "
+        "at random (and reads everything) or takes the first ones.",
+    )
+    max_records: int | None = Field(
+        None, ge=1, description="Read at most so many records. Empty: all."
+    )
+
+
+AnyPart = Annotated[FilesPart | JsonPart | MarkupPart | PilePart, Field(discriminator="reader")]
+
+
+class CorpusConfig(Section):
+    """A corpus: parts that are read into one table of documents."""
+
+    parts: list[AnyPart] = Field(min_length=1, description="What the corpus is made of.")
+    seed: int = Field(0, ge=0, description="Seed of the random samples (max_documents).")
+
+    @model_validator(mode="after")
+    def _known_siblings(self) -> CorpusConfig:
+        for part in self.parts:
+            if not isinstance(part, MarkupPart) or part.drop_identical_to is None:
+                continue
+            if sibling(self, part) is None:
+                raise ValueError(
+                    f"part {part.subset} ({part.language}): drop_identical_to names "
+                    f"{part.drop_identical_to!r}, but no markup part of this subset has that "
+                    "language"
+                )
+        return self
+
+    def source_names(self) -> list[str]:
+        """The sources that the corpus reads, sorted."""
+        named = {part.source for part in self.parts} | {part.only_without for part in self.parts}
+        return sorted(name for name in named if name)
+
+
+def sibling(corpus: CorpusConfig, part: MarkupPart) -> MarkupPart | None:
+    """The part of the same subset in the language that `drop_identical_to` names."""
+    for other in corpus.parts:
+        if (
+            isinstance(other, MarkupPart)
+            and other is not part
+            and other.subset == part.subset
+            and other.language == part.drop_identical_to
+        ):
+            return other
+    return None

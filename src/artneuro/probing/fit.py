@@ -1,0 +1,208 @@
+"""The probes of one model on one dataset: one Dask task for each layer and block of features."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from distributed import as_completed
+from threadpoolctl import threadpool_limits
+
+from artneuro.activations.store import open_store
+from artneuro.core.artifacts import write_table
+from artneuro.core.config import DaskConfig
+from artneuro.core.dask import dask_client
+from artneuro.core.logs import Progress
+from artneuro.probing.config import ProbingConfig
+from artneuro.probing.data import Feature, load_features
+from artneuro.probing.inputs import check_sites, read_layer
+from artneuro.probing.layer import LayerProbes, probe_layer
+
+log = logging.getLogger(__name__)
+
+# Features of one task. Fixed, not derived from the number of workers: the shape of a matrix
+# product can change its last digits.
+FEATURES_PER_TASK = 16
+
+SCORES_SCHEMA = pl.Schema(
+    {
+        "model": pl.String(),
+        "dataset": pl.String(),
+        "site": pl.String(),
+        "collection": pl.String(),
+        "feature": pl.String(),
+        "layer": pl.Int16(),
+        "method": pl.String(),
+        "k": pl.Int8(),
+        "control": pl.String(),
+        "neurons": pl.List(pl.Int32()),
+        "coef": pl.List(pl.Float64()),
+        "intercept": pl.Float64(),
+        "f1": pl.Float64(),
+        "precision": pl.Float64(),
+        "recall": pl.Float64(),
+        "mcc": pl.Float64(),
+        "auc": pl.Float64(),
+        "f1_train": pl.Float64(),
+        "n_train": pl.Int32(),
+        "n_test": pl.Int32(),
+        "n_train_positive": pl.Int32(),
+        "n_test_positive": pl.Int32(),
+        "converged": pl.Boolean(),
+    }
+)
+SORT = ["site", "collection", "feature", "layer", "control", "method", "k"]
+
+
+def fit_probes(
+    config: ProbingConfig,
+    store: Path,
+    rows: Path,
+    labels: Path,
+    scores: Path,
+    *,
+    model: str,
+    dataset: str,
+    dask: DaskConfig,
+    threads: int,
+) -> None:
+    """
+    Fit and score the sparse probes of every feature on every stored layer.
+
+    Parameters
+    ----------
+    config : ProbingConfig
+        Sites, rankings, sizes, controls and seed.
+    store, rows, labels : path
+        The activations of the model on the dataset, what their rows are, and the labels.
+    scores : path
+        Where the table of the schema `scores` is written, sorted; the same bytes for any number
+        of workers.
+    model, dataset : str
+        Names for the table.
+    dask : DaskConfig
+        Where the tasks run.
+    threads : int
+        Cores of the job.
+
+    Raises
+    ------
+    ConfigError
+        If a site of the config is not in the store.
+    DataError
+        If a feature has one class in a split, or labels and rows do not fit (`load_features`).
+    StoreError
+        If the store lacks rows that are labelled, or holds values that are not finite.
+
+    Notes
+    -----
+    Thesis, sections 2.3, A.2.3 and A.2.4. Only paths and small numbers go to the workers, which
+    read their own layers.
+    """
+    opened = open_store(store)
+    check_sites(config, opened.sites, store)
+    features = load_features(rows, labels)
+    tasks = [
+        (site, int(layer), first)
+        for site in config.sites
+        for layer in opened.layers
+        for first in range(0, len(features), FEATURES_PER_TASK)
+    ]
+    log.info(
+        "%d features on %d layers of %s: %d tasks",
+        len(features),
+        len(opened.layers),
+        ", ".join(config.sites),
+        len(tasks),
+    )
+    # Compiles once here; the workers then load the compiled code from the cache.
+    warm_up(config)
+    parts: dict[tuple[str, int, int], pl.DataFrame] = {}
+    with dask_client(dask, threads) as client:
+        futures = {
+            client.submit(_probe_task, config, str(store), str(rows), str(labels), *task): task
+            for task in tasks
+        }
+        counter = Progress("probes", len(tasks), "tasks", log)
+        for future, part in as_completed(futures, with_results=True, raise_errors=True):
+            parts[futures[future]] = part
+            future.release()
+            counter.add(1)
+    table = pl.concat([parts[task] for task in tasks]).with_columns(
+        pl.lit(model).alias("model"), pl.lit(dataset).alias("dataset")
+    )
+    table = table.select(SCORES_SCHEMA.names()).cast(SCORES_SCHEMA).sort(SORT)
+    failed = table.height - int(table["converged"].sum())
+    if failed:
+        log.warning("%d of %d probes did not converge (column converged)", failed, table.height)
+    write_table(table, scores)
+
+
+def _probe_task(
+    config: ProbingConfig, store: str, rows: str, labels: str, site: str, layer: int, first: int
+) -> pl.DataFrame:
+    """Scores of one block of features on one layer; runs on a worker."""
+    features = load_features(rows, labels)[first : first + FEATURES_PER_TASK]
+    activations = read_layer(store, site, layer, features)
+    # One thread: workers share the cores, and the order of sums must not depend on their number.
+    with threadpool_limits(1):
+        found = probe_layer(config, activations, features, site=site, layer=layer)
+    return pl.concat([_table(probes, site, layer) for probes in found])
+
+
+def _table(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
+    methods, k = found.supports.shape
+    sizes = np.tile(np.arange(1, k + 1), methods)
+    feature, n = found.feature, methods * k
+
+    def lists(values: np.ndarray) -> list[list]:
+        return [values[m, : j + 1].tolist() for m in range(methods) for j in range(k)]
+
+    return pl.DataFrame(
+        {
+            "site": [site] * n,
+            "collection": [feature.collection] * n,
+            "feature": [feature.name] * n,
+            "layer": [layer] * n,
+            "method": np.repeat(np.array(found.methods), k).tolist(),
+            "k": sizes.tolist(),
+            "control": [found.control] * n,
+            "neurons": lists(found.supports),
+            "coef": [
+                found.probes.coef[m, j, : j + 1].tolist() for m in range(methods) for j in range(k)
+            ],
+            "intercept": found.probes.intercept.ravel(),
+            **{
+                name: getattr(found.metrics, name).ravel()
+                for name in ("f1", "precision", "recall", "mcc", "auc")
+            },
+            "f1_train": found.f1_train.ravel(),
+            "n_train": [feature.train.size] * n,
+            "n_test": [feature.test.size] * n,
+            "n_train_positive": [int(feature.train_positive.sum())] * n,
+            "n_test_positive": [int(feature.test_positive.sum())] * n,
+            "converged": found.probes.converged.ravel(),
+        },
+        schema={k: t for k, t in SCORES_SCHEMA.items() if k not in ("model", "dataset")},
+    )
+
+
+def warm_up(config: ProbingConfig) -> None:
+    """Run every compiled function once on a tiny example."""
+    generator = np.random.default_rng(0)
+    positive = np.arange(12) % 3 == 0
+    feature = Feature(
+        collection="warm up",
+        name="warm up",
+        train=np.arange(12),
+        test=np.arange(12, 24),
+        train_positive=positive,
+        test_positive=positive,
+        train_groups=np.arange(12),
+        test_groups=np.arange(12, 24),
+    )
+    activations = generator.standard_normal((24, 6)).astype(np.float32)
+    activations[:, 0] += np.concatenate([positive, positive])
+    probe_layer(config, activations, [feature], site="warm up", layer=0)

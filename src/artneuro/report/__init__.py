@@ -1,0 +1,1 @@
+"""The report: static figures and one self-contained HTML page about everything that was run."""

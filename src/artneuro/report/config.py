@@ -1,0 +1,27 @@
+"""The config section `report`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from artneuro.core.config import Section
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    title: str = Field(
+        "What single neurons represent", min_length=1, description="Heading of the report."
+    )
+    neurons_per_feature: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Best neurons whose histograms are drawn for each feature.",
+    )
+    good_f1: float = Field(
+        0.9,
+        gt=0.0,
+        lt=1.0,
+        description="The summary counts the features whose best neuron reaches this F1.",
+    )

@@ -1,5 +1,4 @@
-"""
-Throughput of the activation dump as a ratio of the bare forward pass, in the same run.
+"""Throughput of the activation dump as a ratio of the bare forward pass, in the same run.
 
 The dump is timed with everything that it does for a token: hooked forward pass, aggregation,
 writing of parts, and putting the store together. The bare forward pass runs the same batches
@@ -34,8 +33,7 @@ from artneuro.models.sites import units_of
 def make_dataset(
     folder: Path, vocab: int, n_sequences: int, n_ctx: int, rows: str, seed: int = 0
 ) -> tuple[np.ndarray, pl.DataFrame, pl.DataFrame]:
-    """
-    Token, sequence and label tables shaped like the demo's, in `folder`.
+    """Token, sequence and label tables shaped like the demo's, in `folder`.
 
     `rows` is "spans" (the mean over each sequence, as for languages), or "tokens" (every token
     after the tenth a row of its own: the most that can be asked of the writer).

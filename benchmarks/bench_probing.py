@@ -1,5 +1,4 @@
-"""
-Probes of all features on some layers of a collection against a plain scikit-learn loop.
+"""Probes of all features on some layers of a collection against a plain scikit-learn loop.
 
 Both sides get the same arrays, use one thread, and do the same fits: five rankings of each
 (feature, layer), then a balanced logistic refit and five scores for each ranking and k = 1 to 8.
@@ -37,8 +36,7 @@ TOLERANCE = 1e-3
 
 
 def made_up(layers: int, rows: int = 430, units: int = 1536, classes: int = 9):
-    """
-    Activations (layer, row, unit) and one feature for each class, shaped like mean activations.
+    """Activations (layer, row, unit) and one feature for each class, shaped like mean activations.
 
     Sizes of neurons differ by orders of magnitude, neurons are correlated and skewed, and some
     follow one class: what post-activation neurons averaged over a text look like.

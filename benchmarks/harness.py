@@ -35,8 +35,7 @@ def seconds(work: Callable[[], object]) -> float:
 def interleaved(
     ours: Callable[[], float], peer: Callable[[], float], repeats: int
 ) -> tuple[float, float]:
-    """
-    Median seconds of two measurements taken in turns, so that both see the same machine.
+    """Median seconds of two measurements taken in turns, so that both see the same machine.
 
     The first of each turn alternates, and one turn before the count warms both up.
     """
@@ -52,8 +51,7 @@ def interleaved(
 def record(
     name: str, work: str, ours_s: float, peer: str, peer_s: float, results: Path = RESULTS
 ) -> float:
-    """
-    Print a comparison and put it into the results file, in place of an older one of its name.
+    """Print a comparison and put it into the results file, in place of an older one of its name.
 
     Parameters
     ----------

@@ -52,8 +52,7 @@ ARCHITECTURES = tuple(CONFIGS)
 def make_model(
     architecture: str, folder: str | Path, seed: int = 0, tokenizer: bool = True
 ) -> Path:
-    """
-    Save a random model of an architecture, with a tokenizer of 512 ids, and return the folder.
+    """Save a random model of an architecture, with a tokenizer of 512 ids, and return the folder.
 
     Weights are larger than an untrained model's, so that layers differ from each other and
     attention is not uniform.

@@ -464,50 +464,6 @@ def test_keyboard_interrupt_is_logged_and_raised(tmp_path: Path):
     assert "KeyboardInterrupt" in (tmp_path / "logs" / "make_it.log").read_text()
 
 
-SPAWNING = """
-import math, multiprocessing, sys
-from pathlib import Path
-from types import SimpleNamespace
-from artneuro.core.artifacts import write_json
-from artneuro.core.job import Job
-
-output = sys.argv[1]
-snakemake = SimpleNamespace(
-    rule="r", input=[], output=[output], wildcards={}, threads=1, log=[], config={},
-    params=SimpleNamespace(cfg={}, code={}), scriptdir=str(Path(output).parent),
-)
-with open(output + ".runs", "a") as runs:
-    runs.write(__name__ + "\\n")
-with Job(snakemake):
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        write_json(pool.map(math.sqrt, [4.0, 9.0]), output)
-"""
-
-
-def test_worker_processes_do_not_run_the_script_again(tmp_path: Path):
-    # Snakemake's scripts have no guard against it: what they do is at their top.
-    script = tmp_path / "script.py"
-    script.write_text(SPAWNING)
-    output = tmp_path / "a.json"
-    subprocess.run(
-        [sys.executable, str(script), str(output)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        check=True,
-        timeout=120,
-    )
-    assert read_json(output) == [2.0, 3.0]
-    assert (tmp_path / "a.json.runs").read_text() == "__main__\n"
-    assert sidecar_path(output).exists()
-
-
-def test_main_module_is_as_it_was_after_a_job(tmp_path: Path):
-    main = sys.modules["__main__"]
-    before = (main.__file__, main.__spec__)
-    with pytest.raises(ZeroDivisionError), Job(snakemake(tmp_path, [], [])):
-        raise ZeroDivisionError
-    assert (main.__file__, main.__spec__) == before
-
-
 def test_job_without_log_and_compute(tmp_path: Path):
     with Job(snakemake(tmp_path, [], [tmp_path / "a.json"], log=[], config={})) as running:
         write_json(1, tmp_path / "a.json")

@@ -11,8 +11,7 @@ Aggregation = Literal["mean", "max"]
 
 
 class SpanReducer:
-    """
-    Reduces a batch's activations to its rows, in float32, without Python work for each row.
+    """Reduces a batch's activations to its rows, in float32, without Python work for each row.
 
     Parameters
     ----------
@@ -50,8 +49,7 @@ class SpanReducer:
                 self.groups.append((torch.from_numpy(chosen), torch.from_numpy(flat)))
 
     def __call__(self, value: torch.Tensor, n_ctx: int) -> torch.Tensor:
-        """
-        Rows of an activation.
+        """Rows of an activation.
 
         Parameters
         ----------

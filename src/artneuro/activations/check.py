@@ -30,8 +30,7 @@ def check_store(
     n_check: int,
     seed: int,
 ) -> float:
-    """
-    Compute random rows again, each sequence alone and without padding, and compare.
+    """Compute random rows again, each sequence alone and without padding, and compare.
 
     A row that was swapped with another, or taken at another position, has a distance near 1.
 

@@ -33,8 +33,7 @@ class Shards:
 
 
 def divide_rows(n_rows: int, row_bytes: int, shard_mb: int) -> Shards:
-    """
-    Rows of a chunk (at most 1 MB) and of a shard (a multiple of it, at most `shard_mb`).
+    """Rows of a chunk (at most 1 MB) and of a shard (a multiple of it, at most `shard_mb`).
 
     The chunks of a layer are made equal, because the last one is stored filled up to the others.
     """
@@ -54,8 +53,7 @@ def write_store(
     compression_level: int,
     attributes: dict[str, Any],
 ) -> None:
-    """
-    Put finished parts together as a Zarr store, one shard in memory at a time.
+    """Put finished parts together as a Zarr store, one shard in memory at a time.
 
     Parameters
     ----------

@@ -44,8 +44,7 @@ ROUNDING = {
 
 @dataclass(frozen=True)
 class DumpFacts:
-    """
-    What a dump did, for its provenance.
+    """What a dump did, for its provenance.
 
     Attributes
     ----------
@@ -93,8 +92,7 @@ def dump_activations(
     tokenizer: str = "",
     trust_remote_code: bool = False,
 ) -> DumpFacts:
-    """
-    Store the activations of every labelled span of a token dataset.
+    """Store the activations of every labelled span of a token dataset.
 
     Batches go through the base model in inference mode up to the highest hooked module. Each
     span becomes one vector in float32 (Section 2.3 of the thesis: a token, or the mean or maximum

@@ -28,8 +28,7 @@ def extract_parts(
     gather_tokens: int,
     on_batch: Callable[[int], None] = lambda n_tokens: None,
 ) -> None:
-    """
-    Compute parts and write them, the writing overlapped with the forward passes.
+    """Compute parts and write them, the writing overlapped with the forward passes.
 
     Parameters
     ----------

@@ -1,5 +1,4 @@
-"""
-Parts: finished pieces of a dump on disk, and the thread that writes them.
+"""Parts: finished pieces of a dump on disk, and the thread that writes them.
 
 A part is one file: for each site the numbers of shape (layer, row, unit) in the stored type, then
 the CRC-32 of all that. It is written under another name and renamed, so a part that is there is
@@ -33,8 +32,7 @@ FINGERPRINT = "fingerprint.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """
-    What a row of the dump holds.
+    """What a row of the dump holds.
 
     Attributes
     ----------
@@ -110,8 +108,7 @@ def not_finite(bits: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class PartFolder:
-    """
-    The folder of finished parts, bound to one model, row table and config.
+    """The folder of finished parts, bound to one model, row table and config.
 
     Parameters
     ----------
@@ -184,8 +181,7 @@ class PartFolder:
 
 
 class PartWriter:
-    """
-    Writes parts in a thread of its own while the next one is computed.
+    """Writes parts in a thread of its own while the next one is computed.
 
     Two buffers go around: `acquire` waits for a free one, `submit` hands it to the thread. An
     error of the thread is raised by the next call, or when the block ends.

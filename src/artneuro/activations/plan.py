@@ -1,5 +1,4 @@
-"""
-The order of the work: batches of sequences of similar length, and parts of batches.
+"""The order of the work: batches of sequences of similar length, and parts of batches.
 
 The plan is made before anything runs and depends on nothing but the rows and the settings, so an
 interrupted dump that goes on computes every batch as an undisturbed one would.
@@ -17,8 +16,7 @@ WIDTH_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """
-    Sequences that run together.
+    """Sequences that run together.
 
     Attributes
     ----------
@@ -40,8 +38,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Part:
-    """
-    Consecutive batches whose rows fill one half of the write buffer.
+    """Consecutive batches whose rows fill one half of the write buffer.
 
     Attributes
     ----------
@@ -65,8 +62,7 @@ def make_plan(
     part_rows: int,
     shard_rows: int,
 ) -> list[Part]:
-    """
-    Divide the rows into batches and parts.
+    """Divide the rows into batches and parts.
 
     Sequences are sorted by length, longest first, within windows that hold about the rows of
     one shard, so that a shard of the store is made of few parts.

@@ -12,8 +12,7 @@ from artneuro.core.errors import DataError
 
 
 def read_tokens(path: str | Path) -> np.ndarray:
-    """
-    Read `tokens.parquet` as an int32 array of shape (sequence, position).
+    """Read `tokens.parquet` as an int32 array of shape (sequence, position).
 
     Raises
     ------
@@ -33,8 +32,7 @@ def read_tokens(path: str | Path) -> np.ndarray:
 
 
 def build_rows(labels: pl.DataFrame, sequences: pl.DataFrame, tokens: np.ndarray) -> pl.DataFrame:
-    """
-    The distinct spans of the labels, sorted by (sequence, start, end).
+    """The distinct spans of the labels, sorted by (sequence, start, end).
 
     Parameters
     ----------

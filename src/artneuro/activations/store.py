@@ -1,5 +1,4 @@
-"""
-The activation store: a Zarr v3 group with one array (layer, row, unit) for each site.
+"""The activation store: a Zarr v3 group with one array (layer, row, unit) for each site.
 
 A shard holds rows of one layer, so a layer is read from one file, or from few where it is large;
 inside it, chunks of rows carry a CRC-32C each. Numbers are stored as the model computed them,
@@ -23,8 +22,7 @@ ATTRIBUTES = "zarr.json"
 
 
 class ActivationStore:
-    """
-    Reads an activation store; opened by `open_store`. It may be sent to another process.
+    """Reads an activation store; opened by `open_store`. It may be sent to another process.
 
     Attributes
     ----------
@@ -56,8 +54,7 @@ class ActivationStore:
         return self._array(site).shape[2]
 
     def read(self, site: str, layer: int, rows: np.ndarray | slice | None = None) -> np.ndarray:
-        """
-        Activations of a site at a layer.
+        """Activations of a site at a layer.
 
         Parameters
         ----------
@@ -176,8 +173,7 @@ class ActivationStore:
 
 
 def open_store(path: str | Path) -> ActivationStore:
-    """
-    Open an activation store to read it.
+    """Open an activation store to read it.
 
     Raises
     ------

@@ -33,8 +33,7 @@ def unpack(
     strip: int = 0,
     max_bytes: int = MAX_UNPACKED_BYTES,
 ) -> list[Path]:
-    """
-    Unpack the wanted regular files of an archive under `target`.
+    """Unpack the wanted regular files of an archive under `target`.
 
     Links, devices and other special entries are left out: data needs none of them, and without
     them no entry can redirect another. The kind of the archive is told by its first bytes: zip

@@ -1,5 +1,4 @@
-"""
-The one writer of artifacts: complete or absent, never half-written.
+"""The one writer of artifacts: complete or absent, never half-written.
 
 Every function writes to a temporary name beside the target and renames it, so that a reader (or
 Snakemake) can never take an interrupted write for a whole artifact. Tables carry checksums that are

@@ -53,8 +53,7 @@ class DaskConfig(Section):
 
 
 class ComputeConfig(Section):
-    """
-    Which device computes, and how the work inside a job is spread. Results do not depend on it
+    """Which device computes, and how the work inside a job is spread. Results do not depend on it
     beyond the stated tolerances, so a change here reruns nothing.
     """
 

@@ -20,8 +20,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 @contextlib.contextmanager
 def dask_client(config: DaskConfig, threads: int) -> Iterator[Client]:
-    """
-    Yield a connected Dask client and shut down what was started for it.
+    """Yield a connected Dask client and shut down what was started for it.
 
     Parameters
     ----------

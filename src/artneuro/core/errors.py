@@ -4,8 +4,7 @@ from __future__ import annotations
 
 
 class ArtneuroError(Exception):
-    """
-    A problem that a user can act on.
+    """A problem that a user can act on.
 
     Parameters
     ----------

@@ -34,8 +34,7 @@ def tree_files(path: str | Path) -> list[Path]:
 
 
 def content_files(path: str | Path) -> list[Path]:
-    """
-    The files that make up an artifact: itself, or all below a folder, sorted.
+    """The files that make up an artifact: itself, or all below a folder, sorted.
 
     Snakemake's own time-stamp file inside a declared folder is not content and is left out.
     """
@@ -46,8 +45,7 @@ def content_files(path: str | Path) -> list[Path]:
 
 
 def combine_sha256(root: Path, hashes: dict[Path, str]) -> str:
-    """
-    SHA-256 of an artifact from those of its `content_files`.
+    """SHA-256 of an artifact from those of its `content_files`.
 
     A file's is its own; a folder's is that of the sorted list of (relative path, SHA-256).
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import functools
 import importlib.metadata
@@ -12,9 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +29,7 @@ RECORDED_VERSIONS = (
 
 
 class Job:
-    """
-    Context of one workflow script: log file, timing, and a sidecar for each output.
+    """Context of one workflow script: log file, timing, and a sidecar for each output.
 
     The script hands over Snakemake's job object, of which only paths and parameters are read, so
     that this package needs no Snakemake. On an error the traceback goes to the job's log and the
@@ -67,41 +63,38 @@ class Job:
     def __enter__(self) -> Job:
         log_to(self._log_path)
         self.started = _now()
-        with contextlib.ExitStack() as stack:
-            stack.push(self._log_error)
-            stack.enter_context(_script_not_run_again())
+        try:
             for output in self.output:
                 sidecar_path(output).unlink(missing_ok=True)
             log.info("%s %s", self.rule, dict(self.wildcards))
             check_package(self.root)
             # Before the work, so that an input that changes during it does not pass the audit.
             self.inputs = [{"path": str(p), "sha256": known_sha256(p)} for p in self.input]
-            stack.push(self._write_sidecars)
-            self._exits = stack.pop_all()
+        except BaseException as error:
+            self._log_error(error)
+            raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self._exits.__exit__(kind, error, trace)
-
-    def _log_error(self, kind, error, trace) -> None:
-        if isinstance(error, ArtneuroError):
-            log.error("%s failed.\n%s", self.rule, error)
         if error is not None:
-            log.error("%s", "".join(traceback.format_exception(kind, error, trace)))
-
-    def _write_sidecars(self, kind, error, trace) -> None:
-        if error is not None:
+            self._log_error(error)
             return
-        record = self._record()
         try:
+            record = self._record()
             for output in self.output:
                 write_sidecar(output, record)
-        except BaseException:
+        except BaseException as problem:
             # Snakemake deletes the outputs of a job that fails, but knows nothing of sidecars.
             for output in self.output:
                 sidecar_path(output).unlink(missing_ok=True)
+            self._log_error(problem)
             raise
         log.info("%s done in %.1f s", self.rule, (_now() - self.started).total_seconds())
+
+    def _log_error(self, error: BaseException) -> None:
+        if isinstance(error, ArtneuroError):
+            log.error("%s failed.\n%s", self.rule, error)
+        log.error("%s", "".join(traceback.format_exception(error)))
 
     def _record(self) -> dict:
         return {
@@ -142,8 +135,7 @@ def write_sidecar(artifact: str | Path, record: dict) -> None:
 
 
 def sidecar_seal(sidecar: dict) -> str:
-    """
-    What `record_sha256` of a sidecar must be: the hash of all its other entries.
+    """What `record_sha256` of a sidecar must be: the hash of all its other entries.
 
     It shows damage and edits by hand. It is no signature: who edits a sidecar can seal it again.
     """
@@ -151,8 +143,7 @@ def sidecar_seal(sidecar: dict) -> str:
 
 
 def known_sha256(path: str | Path) -> str:
-    """
-    SHA-256 of an artifact, for a folder from its sidecar while its files look untouched.
+    """SHA-256 of an artifact, for a folder from its sidecar while its files look untouched.
 
     Folders (weights, activation stores) are large and read by many jobs. Single files are hashed
     anew: Snakemake sets their time stamps after the job, so a stamp could not vouch for them.
@@ -175,8 +166,7 @@ def _stat(folder: Path) -> list:
 
 
 def check_package(root: Path) -> None:
-    """
-    Make sure that this process runs the package of the workflow in `root`, as was hashed.
+    """Make sure that this process runs the package of the workflow in `root`, as was hashed.
 
     Raises
     ------
@@ -194,24 +184,6 @@ def check_package(root: Path) -> None:
             where=f"imported from {imported}, the workflow has {ours}",
             fix=f"pip install -e {root}, or put {root / 'src'} on PYTHONPATH",
         )
-
-
-@contextlib.contextmanager
-def _script_not_run_again() -> Iterator[None]:
-    """Keep worker processes from running the job's script a second time.
-
-    A process that Python's multiprocessing spawns (Dask's local workers among them) first runs the
-    main module of its parent, here the whole script, unless that module has no file to run.
-    """
-    main = sys.modules["__main__"].__dict__
-    saved = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    main.pop("__file__", None)
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        for name, value in saved.items():
-            main[name] = value
 
 
 def find_root(start: Path) -> Path:

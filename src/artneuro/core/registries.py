@@ -1,5 +1,4 @@
-"""
-Downloads of one pinned package each, by the ordinary client of its registry.
+"""Downloads of one pinned package each, by the ordinary client of its registry.
 
 A download ends in one of three ways: a file; `Unavailable`, where this machine cannot have the
 package however often it asks (no client, no such version); or `NetworkFailure`, worth another try.
@@ -37,8 +36,7 @@ class NetworkFailure(Exception):
 
 
 def download(registry: str, name: str, version: str, into: Path, state: Path) -> Path:
-    """
-    Download one package into the empty folder `into`.
+    """Download one package into the empty folder `into`.
 
     Parameters
     ----------

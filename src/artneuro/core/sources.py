@@ -1,5 +1,4 @@
-"""
-Pinned external inputs: what `resources/sources.yaml` says, fetched, verified and unpacked.
+"""Pinned external inputs: what `resources/sources.yaml` says, fetched, verified and unpacked.
 
 Every file that enters from outside is named with its version and SHA-256, and the hash is checked
 before anything is unpacked. A source that is marked optional and that this machine cannot have
@@ -113,8 +112,7 @@ class SourceInfo(Section):
 
 
 def load_sources(path: str | Path) -> dict[str, SourceConfig]:
-    """
-    Read and check the file of pinned sources.
+    """Read and check the file of pinned sources.
 
     Raises
     ------
@@ -147,8 +145,7 @@ def fetch_source(
     attempts: int = 4,
     pause_s: float = 2.0,
 ) -> SourceInfo:
-    """
-    Fetch, verify and unpack a source.
+    """Fetch, verify and unpack a source.
 
     Each package lands in its own folder `destination/{package}/` (an npm scope `@s/p` as `s-p`).
     Verified downloads stay in `cache` under their hash, so that a second fetch needs no network.
@@ -215,8 +212,7 @@ def fetch_source(
 
 
 def read_source(folder: str | Path) -> SourceInfo:
-    """
-    What a fetched folder holds.
+    """What a fetched folder holds.
 
     Raises
     ------

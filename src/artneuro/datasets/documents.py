@@ -45,8 +45,7 @@ DOCUMENT_SCHEMA = {
 def read_documents(
     config: CorpusConfig, sources: Mapping[str, str | Path], output: str | Path, corpus: str
 ) -> pl.DataFrame:
-    """
-    Read a corpus and write its table of documents.
+    """Read a corpus and write its table of documents.
 
     Documents that are too short, or whose text already occurred in the corpus, are left out.
     Parts whose source cannot be had on this machine are left out with a warning.
@@ -219,8 +218,7 @@ def _pieces(document: RawDocument, split_chars: int | None) -> Iterator[RawDocum
 def _chosen(
     part: AnyPart, documents: Iterator[RawDocument], rng: np.random.Generator
 ) -> list[RawDocument]:
-    """
-    At most `max_documents` of each subset and language, in their order: a uniform sample.
+    """At most `max_documents` of each subset and language, in their order: a uniform sample.
 
     Reservoir sampling, so that a part larger than memory can be sampled from.
     """

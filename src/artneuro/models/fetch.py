@@ -31,8 +31,7 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 def fetch_model(
     config: ModelConfig, source_folder: Path | None, weights: Path, info: Path
 ) -> ModelInfo:
-    """
-    Save a model as a local folder of safetensors, config and tokenizer, and describe it.
+    """Save a model as a local folder of safetensors, config and tokenizer, and describe it.
 
     This is the only function of the package that may use the network to get a model. The folder
     appears complete or not at all.
@@ -97,8 +96,7 @@ def fetch_model(
 
 
 def select_files(names: Iterable[str], where: str, code: bool = False) -> list[str]:
-    """
-    Files of a model repository to take: its safetensors, config and tokenizer, never a pickle.
+    """Files of a model repository to take: its safetensors, config and tokenizer, never a pickle.
 
     Parameters
     ----------
@@ -197,8 +195,7 @@ def _from_folder(path: Path, folder: Path, code: bool) -> None:
 
 
 def _from_gguf(source: GgufSource, source_folder: Path | None, folder: Path) -> str:
-    """
-    De-quantise a GGUF file and save it; return the hash of the file.
+    """De-quantise a GGUF file and save it; return the hash of the file.
 
     The weights are kept in float32. A Q4_1 weight is scale * q + minimum with both in float16,
     which needs more digits than float16 has: of SmolLM2's Q4_1 weights only 68% are exact in

@@ -1,5 +1,4 @@
-"""
-Reading activations: which submodule of each family gives a site, and running up to the last.
+"""Reading activations: which submodule of each family gives a site, and running up to the last.
 
 Each family of models says, in one small table, which submodule's input or output a site is.
 """
@@ -76,8 +75,7 @@ ADAPTERS: dict[str, Adapter] = {
 
 
 def adapter_of(architecture: str, where: str | None = None) -> Adapter:
-    """
-    The adapter of an architecture (`model_type` of a Hugging Face config).
+    """The adapter of an architecture (`model_type` of a Hugging Face config).
 
     Raises
     ------
@@ -109,8 +107,7 @@ def tapped(
     layers: Sequence[int],
     consume: Consumer,
 ) -> Iterator[Runner]:
-    """
-    Hook sites of a base model and yield a function that runs it up to the last of them.
+    """Hook sites of a base model and yield a function that runs it up to the last of them.
 
     Parameters
     ----------
@@ -204,8 +201,7 @@ def capture(
     sites: Iterable[str],
     layers: Sequence[int],
 ) -> dict[tuple[str, int], torch.Tensor]:
-    """
-    Activations of whole sequences: {(site, layer): copy of the activation}.
+    """Activations of whole sequences: {(site, layer): copy of the activation}.
 
     The same shapes as `tapped` gives to its consumer; meant for a few sequences, since every
     activation stays in memory.

@@ -12,8 +12,7 @@ from artneuro.core.errors import ModelError
 
 @dataclass(frozen=True)
 class ModelShape:
-    """
-    Sizes of a decoder-only transformer.
+    """Sizes of a decoder-only transformer.
 
     Attributes
     ----------
@@ -37,8 +36,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """
-    What `model.json` says about a fetched model.
+    """What `model.json` says about a fetched model.
 
     Attributes
     ----------
@@ -69,8 +67,7 @@ def write_model_info(info: ModelInfo, path: str | Path) -> None:
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
-    """
-    Read `model.json`.
+    """Read `model.json`.
 
     Raises
     ------

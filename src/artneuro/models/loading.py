@@ -35,8 +35,7 @@ TOKENIZER_FIX = (
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """
-    A loaded model in evaluation mode.
+    """A loaded model in evaluation mode.
 
     Attributes
     ----------
@@ -71,8 +70,7 @@ class LanguageModel:
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """
-    The device that `auto`, `cpu` or `cuda` means here.
+    """The device that `auto`, `cpu` or `cuda` means here.
 
     Raises
     ------
@@ -102,8 +100,7 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
 
 
 def load_tokenizer(folder: str | Path, trust_remote_code: bool = False) -> Any:
-    """
-    Load the tokenizer of a model folder, without the network.
+    """Load the tokenizer of a model folder, without the network.
 
     Raises
     ------
@@ -133,8 +130,7 @@ def load_model(
     device: str = "auto",
     trust_remote_code: bool = False,
 ) -> LanguageModel:
-    """
-    Load the base model, without language-model head, of a local folder.
+    """Load the base model, without language-model head, of a local folder.
 
     Parameters
     ----------

@@ -22,8 +22,7 @@ _ALIASES = {
 
 
 def read_config(folder: str | Path, trust_remote_code: bool = False) -> PretrainedConfig:
-    """
-    Read the Hugging Face config of a model folder, without the network.
+    """Read the Hugging Face config of a model folder, without the network.
 
     Raises
     ------
@@ -49,8 +48,7 @@ def read_config(folder: str | Path, trust_remote_code: bool = False) -> Pretrain
 
 
 def shape_of(config: PretrainedConfig) -> ModelShape:
-    """
-    Sizes of the model that a Hugging Face config describes.
+    """Sizes of the model that a Hugging Face config describes.
 
     Raises
     ------
@@ -82,8 +80,7 @@ _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat
 
 
 def count_weights(folder: str | Path) -> tuple[int, str]:
-    """
-    Number of parameters in a folder's safetensors files and the type most of them have.
+    """Number of parameters in a folder's safetensors files and the type most of them have.
 
     Raises
     ------

@@ -1,5 +1,4 @@
-"""
-Sites: the named places of a transformer whose activations can be read.
+"""Sites: the named places of a transformer whose activations can be read.
 
 A site has the name that the field uses, `blocks.{l}.mlp.hook_post`, and a short form, `mlp_post`.
 Only names are here, so that reading a config needs no torch; `artneuro.models.hooks` reads them.
@@ -30,8 +29,7 @@ _FULL = re.compile(r"^blocks\.(\d+)\.(.+)$")
 
 
 def parse_site(name: str) -> tuple[str, int | None]:
-    """
-    Short form and layer of a site's name.
+    """Short form and layer of a site's name.
 
     Parameters
     ----------
@@ -61,8 +59,7 @@ def hook_name(site: str, layer: int) -> str:
 
 
 def check_layers(layers: Sequence[int] | Literal["all"], n_layers: int) -> list[int]:
-    """
-    The chosen layers, sorted and without repeats.
+    """The chosen layers, sorted and without repeats.
 
     Raises
     ------

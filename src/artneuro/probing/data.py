@@ -18,8 +18,7 @@ SPAN = ["sequence", "start", "end"]
 
 @dataclass(frozen=True)
 class Feature:
-    """
-    A binary feature on the rows of an activation store.
+    """A binary feature on the rows of an activation store.
 
     Attributes
     ----------
@@ -43,8 +42,7 @@ class Feature:
 
 
 def load_features(rows: str | Path, labels: str | Path) -> tuple[Feature, ...]:
-    """
-    The features of a label table, sorted by collection and name.
+    """The features of a label table, sorted by collection and name.
 
     Parameters
     ----------
@@ -140,8 +138,7 @@ def random_generator(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def shuffled_labels(feature: Feature, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """
-    The labels of `feature`, permuted within each split: the null that no neuron knows of it.
+    """The labels of `feature`, permuted within each split: the null that no neuron knows of it.
 
     Both splits are permuted. With true test labels a neuron that does tell the feature, chosen by
     chance under permuted training labels because it varies most, would score near 0 or near 1.

@@ -1,5 +1,4 @@
-"""
-Balanced logistic regression with an elastic-net penalty, solved to a proven gap.
+"""Balanced logistic regression with an elastic-net penalty, solved to a proven gap.
 
 Proximal Newton steps on a working set of neurons: the quadratic model is minimised by coordinate
 descent on the small weighted Gram matrix of the set, with exact steps on its current support.
@@ -19,8 +18,7 @@ _MAX_SETS = 200
 
 @dataclass(frozen=True)
 class ElasticNetFit:
-    """
-    A solution and what is proven of it.
+    """A solution and what is proven of it.
 
     Attributes
     ----------
@@ -50,8 +48,7 @@ def fit_elastic_net(
     tolerance: float = 1e-8,
     coef: np.ndarray | None = None,
 ) -> ElasticNetFit:
-    """
-    Fit a balanced logistic probe with an elastic-net penalty on all neurons given.
+    """Fit a balanced logistic probe with an elastic-net penalty on all neurons given.
 
     Parameters
     ----------

@@ -68,8 +68,7 @@ def fit_probes(
     dask: DaskConfig,
     threads: int,
 ) -> None:
-    """
-    Fit and score the sparse probes of every feature on every stored layer.
+    """Fit and score the sparse probes of every feature on every stored layer.
 
     Parameters
     ----------

@@ -27,8 +27,7 @@ def check_sites(config: ProbingConfig, sites: Iterable[str], store: str | Path) 
 
 
 def read_layer(store: str | Path, site: str, layer: int, features: Iterable[Feature]) -> np.ndarray:
-    """
-    All rows of a layer, (rows, units) float32, checked against what `features` label.
+    """All rows of a layer, (rows, units) float32, checked against what `features` label.
 
     Raises
     ------

@@ -20,8 +20,7 @@ NO_CONTROL = "none"
 
 @dataclass(frozen=True)
 class LayerProbes:
-    """
-    The probes of one feature on one layer under one control.
+    """The probes of one feature on one layer under one control.
 
     Attributes
     ----------
@@ -56,8 +55,7 @@ def probe_layer(
     site: str,
     layer: int,
 ) -> list[LayerProbes]:
-    """
-    Rank the neurons of a layer for each feature, refit the best k, and score them.
+    """Rank the neurons of a layer for each feature, refit the best k, and score them.
 
     Parameters
     ----------
@@ -119,8 +117,7 @@ def rank_neurons(
     site: str,
     layer: int,
 ) -> np.ndarray:
-    """
-    The best neurons by each ranking of the config, (rankings, k), from training rows alone.
+    """The best neurons by each ranking of the config, (rankings, k), from training rows alone.
 
     Parameters
     ----------
@@ -232,8 +229,7 @@ def _fit_and_score(
 def fit_supports(
     config: ProbingConfig, train: np.ndarray, labels: np.ndarray, supports: np.ndarray
 ) -> Probes:
-    """
-    Refit nested probes as the config says; the coefficients are for unscaled activations.
+    """Refit nested probes as the config says; the coefficients are for unscaled activations.
 
     Parameters
     ----------

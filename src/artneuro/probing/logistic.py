@@ -14,8 +14,7 @@ _QUADRATIC = 1e-8
 
 @dataclass(frozen=True)
 class Probes:
-    """
-    Fitted logistic probes with 1, ..., k of the neurons of each support.
+    """Fitted logistic probes with 1, ..., k of the neurons of each support.
 
     Attributes
     ----------
@@ -43,8 +42,7 @@ def balanced_weights(positive: np.ndarray) -> np.ndarray:
 def fit_probes_nested(
     columns: np.ndarray, positive: np.ndarray, supports: np.ndarray, *, C: float = 1.0
 ) -> Probes:
-    """
-    Fit the probes of the first 1, 2, ..., k neurons of each support.
+    """Fit the probes of the first 1, 2, ..., k neurons of each support.
 
     Parameters
     ----------

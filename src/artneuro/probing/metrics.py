@@ -19,8 +19,7 @@ class Metrics:
 
 
 def score_probes(decision: np.ndarray, positive: np.ndarray) -> Metrics:
-    """
-    F1, precision, recall, Matthews correlation and area under the ROC curve of each probe.
+    """F1, precision, recall, Matthews correlation and area under the ROC curve of each probe.
 
     Parameters
     ----------

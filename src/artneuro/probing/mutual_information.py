@@ -1,5 +1,4 @@
-"""
-Mutual information of many neurons with binary labels, by nearest neighbours in one dimension.
+"""Mutual information of many neurons with binary labels, by nearest neighbours in one dimension.
 
 The estimator is that of Ross (2014) for a continuous and a discrete variable. In one dimension
 the k nearest neighbours of a point of its own class are a window of the sorted values, so that
@@ -20,8 +19,7 @@ _ZERO = 10 * np.finfo(np.float64).eps
 
 @functools.lru_cache(maxsize=2)
 def tie_breaking_noise(rows: int, columns: int, seed: int) -> np.ndarray:
-    """
-    Standard normal noise, (columns, rows): the numbers that scikit-learn adds for this seed.
+    """Standard normal noise, (columns, rows): the numbers that scikit-learn adds for this seed.
 
     It draws them as (rows, columns) from the legacy generator, which fixes their order.
     """
@@ -32,8 +30,7 @@ def tie_breaking_noise(rows: int, columns: int, seed: int) -> np.ndarray:
 def mutual_information(
     columns: np.ndarray, positive: np.ndarray, *, neighbors: int = 3, seed: int = 0
 ) -> np.ndarray:
-    """
-    Mutual information in nats of each neuron's activation with a binary label.
+    """Mutual information in nats of each neuron's activation with a binary label.
 
     Parameters
     ----------

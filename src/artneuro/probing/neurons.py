@@ -50,8 +50,7 @@ BEST_NEURONS_SCHEMA = pl.Schema(
 
 
 def single_neurons(scores: pl.DataFrame) -> pl.DataFrame:
-    """
-    Probes on one neuron, best first in each (site, collection, feature) by training F1.
+    """Probes on one neuron, best first in each (site, collection, feature) by training F1.
 
     Each (layer, neuron) comes once. Ties go to the lower layer, then to the first ranking by
     name. Neurons drawn at random are left out unless nothing else was fitted.
@@ -73,8 +72,7 @@ def single_neurons(scores: pl.DataFrame) -> pl.DataFrame:
 def collect_best_neurons(
     config: ProbingConfig, store: Path, rows: Path, labels: Path, scores: Path, output: Path
 ) -> None:
-    """
-    Write the best single neurons of each feature: chosen on train, described on test.
+    """Write the best single neurons of each feature: chosen on train, described on test.
 
     Parameters
     ----------

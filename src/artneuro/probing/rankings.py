@@ -14,8 +14,7 @@ _ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """
-    First and second moments of every neuron in both classes of every task.
+    """First and second moments of every neuron in both classes of every task.
 
     Attributes
     ----------
@@ -45,8 +44,7 @@ class ClassStatistics:
 
     @property
     def f_statistic(self) -> np.ndarray:
-        """
-        One-way ANOVA F of two groups, (tasks, units).
+        """One-way ANOVA F of two groups, (tasks, units).
 
         It is 0 for constant neurons, and infinite for neurons that are constant within each class
         but not across.
@@ -60,8 +58,7 @@ class ClassStatistics:
 def class_statistics(
     activations: np.ndarray, positive: np.ndarray, negative: np.ndarray
 ) -> ClassStatistics:
-    """
-    Statistics of all neurons for all tasks by matrix products, accumulated in float64.
+    """Statistics of all neurons for all tasks by matrix products, accumulated in float64.
 
     Parameters
     ----------

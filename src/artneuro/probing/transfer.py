@@ -60,8 +60,7 @@ def score_transfer(
     model: str,
     dataset: str,
 ) -> None:
-    """
-    Score the best single neurons that another dataset chose on this one.
+    """Score the best single neurons that another dataset chose on this one.
 
     Parameters
     ----------

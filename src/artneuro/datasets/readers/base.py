@@ -20,8 +20,7 @@ BINARY_SNIFF_BYTES = 8192
 
 @dataclass(frozen=True)
 class RawDocument:
-    """
-    A text as a reader finds it.
+    """A text as a reader finds it.
 
     Attributes
     ----------
@@ -51,8 +50,7 @@ class PartFile:
 
 
 def part_files(part: Part, folder: Path | None) -> list[PartFile]:
-    """
-    The files of a part, sorted by name.
+    """The files of a part, sorted by name.
 
     Parameters
     ----------
@@ -111,8 +109,7 @@ def _first_glob(path: str) -> int:
 
 
 def group_of(part: Part, name: str) -> str:
-    """
-    The group of a file: what the part's pattern captures in its name, else the name.
+    """The group of a file: what the part's pattern captures in its name, else the name.
 
     Raises
     ------
@@ -132,8 +129,7 @@ def group_of(part: Part, name: str) -> str:
 
 
 def read_text(path: Path) -> str | None:
-    """
-    The text of a file, unpacked if it ends in .gz, or None where it is binary.
+    """The text of a file, unpacked if it ends in .gz, or None where it is binary.
 
     UTF-8 (with or without a byte-order mark) first, UTF-16 with its mark, else Windows-1252, the
     usual encoding of older western files. Line ends become line feeds.

@@ -22,8 +22,7 @@ PLAIN: dict[str, Callable[[str], str]] = {
 
 
 def read_files(part: FilesPart, folder: Path | None) -> Iterator[RawDocument]:
-    """
-    Read a part with one document a file, in the order of the files' names.
+    """Read a part with one document a file, in the order of the files' names.
 
     Binary files, and with `max_line` minified or generated ones, are left out.
 

@@ -62,8 +62,7 @@ def brown_text(text: str) -> str:
 
 
 def email_text(text: str) -> tuple[str, str | None]:
-    """
-    The body of an email message and its subject without reply marks.
+    """The body of an email message and its subject without reply marks.
 
     The body is the text parts without attachments; headers are not part of it. A message without
     plain text gives an empty body.
@@ -123,8 +122,7 @@ _ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
 
 
 def man_text(text: str) -> str:
-    """
-    Text of a manual page written with the man macros; empty for pages that only point to others.
+    """Text of a manual page written with the man macros; empty for pages that only point to others.
 
     Headings stand on their own line, filled paragraphs become one line, examples keep theirs.
     Tables and equations are left out. Pages in the other macro language, mdoc, give nothing.

@@ -14,8 +14,7 @@ from artneuro.datasets.readers.formats import email_text, tidy
 
 
 def read_json_records(part: JsonPart, folder: Path | None) -> Iterator[RawDocument]:
-    """
-    Read a part whose texts lie in JSON files, in the order of the files and their records.
+    """Read a part whose texts lie in JSON files, in the order of the files and their records.
 
     Parameters
     ----------
@@ -46,8 +45,7 @@ def read_json_records(part: JsonPart, folder: Path | None) -> Iterator[RawDocume
 
 
 def parse_json(text: str, where: str, line: int | None = None) -> Any:
-    """
-    Parse JSON.
+    """Parse JSON.
 
     Raises
     ------
@@ -105,8 +103,7 @@ def _text_at(record: Any, keys: str, where: str) -> str:
 
 
 def outline(value: Any) -> str:
-    """
-    All strings of a JSON value as lines "key: text", headings of objects on their own line.
+    """All strings of a JSON value as lines "key: text", headings of objects on their own line.
 
     A key named "text" is taken to be its parent's text, as in the World Factbook. A blank line
     stands between the values of an outermost object.

@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 def read_markup(
     part: MarkupPart, folder: Path | None, untranslated: Set[str] = frozenset()
 ) -> Iterator[RawDocument]:
-    """
-    Read a part of HTML or XML pages, one line a paragraph.
+    """Read a part of HTML or XML pages, one line a paragraph.
 
     Parameters
     ----------
@@ -58,8 +57,7 @@ def all_paragraphs(part: MarkupPart, folder: Path | None) -> frozenset[str]:
 
 
 def page_sections(part: MarkupPart, path: Path) -> list[list[str]]:
-    """
-    The paragraphs of each document of a page in their order, white space collapsed.
+    """The paragraphs of each document of a page in their order, white space collapsed.
 
     A page is one document, or as many as it has root elements (`one_document`). A page without the
     root element gives no paragraphs. Syntax errors are passed over, as browsers do.

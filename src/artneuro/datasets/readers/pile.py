@@ -25,8 +25,7 @@ URL_TIMEOUT_S = 60
 
 
 def read_pile(part: PilePart, folder: Path | None) -> Iterator[RawDocument]:
-    """
-    Read records with `text` and `meta.pile_set_name` (and, if there, `meta.language`).
+    """Read records with `text` and `meta.pile_set_name` (and, if there, `meta.language`).
 
     Each record is its own group. Records of other subsets than `pile_subsets` are passed over.
 
@@ -115,8 +114,7 @@ def _lines(origin: str) -> Iterator[tuple[int, str]]:
 
 
 class _ZstdStream(io.RawIOBase):
-    """
-    The plain bytes of a Zstandard file of any number of frames.
+    """The plain bytes of a Zstandard file of any number of frames.
 
     The library's own reader takes a file that ends inside a frame for a whole one.
     """

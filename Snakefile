@@ -1,0 +1,67 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A config file given on the command line replaces the demo's instead of being merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile:
+        str(
+            workflow.current_basedir.join("config/config.yaml").get_path_or_uri(
+                secret_free=False
+            )
+        )
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/activations.smk"
+include: "workflow/rules/probing.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.build_report.output.page,
+        figures,
+    message:
+        "The report is at results/report/index.html"
+
+
+rule models:
+    input:
+        expand("results/models/{model}/model.json", model=CONFIG.models),
+    message:
+        "All models are in results/models"
+
+
+rule datasets:
+    input:
+        [dataset_path("labels")(Pair(*pair)) for pair in PROBED],
+    message:
+        "All token datasets and labels are in results/datasets"
+
+
+rule activations:
+    input:
+        [
+            expand(rules.dump_activations.output.store, model=m, dataset=d)
+            for m, d in PROBED
+        ],
+    message:
+        "All activations are in results/activations"
+
+
+rule probing:
+    input:
+        [
+            expand(rules.collect_best_neurons.output.neurons, model=m, dataset=d)
+            for m, d in PROBED
+        ],
+    message:
+        "All probes are in results/probing"

@@ -1,0 +1,26 @@
+"""`make bench`: every benchmark, on the demo's model where one needs a model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = Path("results/models/smollm2-135m/weights")
+STORE = Path("results/activations/smollm2-135m/natural_language/activations.zarr")
+
+
+def main() -> None:
+    """Make what the benchmarks run on, then run each in a process of its own."""
+    subprocess.run(["snakemake", "--cores", "all", str(STORE)], cwd=ROOT, check=True)
+    commands = [
+        ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
+        ["benchmarks/bench_probing.py", "--store", str(STORE)],
+    ]
+    for command in commands:
+        subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()

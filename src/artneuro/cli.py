@@ -1,0 +1,100 @@
+"""The command `artneuro`: audit results, write the config's documentation, check a config."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from artneuro.core.errors import ArtneuroError
+
+OK, FOUND, FAILED = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    Returns
+    -------
+    int
+        0: all is well. 1: an audit found something. 2: an error, told on standard error.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except ArtneuroError as error:
+        print(f"artneuro: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has left; the interpreter must not flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="artneuro", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    audit = commands.add_parser("audit", help="hash all artifacts again and list what does not fit")
+    audit.add_argument("results", type=Path, help="the folder of results")
+    audit.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    audit.add_argument(
+        "--workdir", type=Path, help="folder that recorded paths are relative to [above results/]"
+    )
+    audit.add_argument("--threads", type=int, help="files to hash at the same time [cores, max 8]")
+    audit.set_defaults(run=_audit)
+
+    config = commands.add_parser("config", help="check or document the configuration")
+    actions = config.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="validate a config file")
+    check.add_argument("file", type=Path, help="the YAML file")
+    check.set_defaults(run=_config_check)
+    docs = actions.add_parser(
+        "docs", help="write config/README.md and workflow/schemas/config.schema.json"
+    )
+    docs.set_defaults(run=_config_docs)
+    for action in (check, docs):
+        action.add_argument("--root", type=Path, default=Path(), help="folder of the workflow [.]")
+    return parser
+
+
+# Imported where they are used: an audit needs no config, and a config check reads no results.
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from artneuro.provenance.audit import audit
+
+    report = audit(args.results, workdir=args.workdir, threads=args.threads)
+    if args.json:
+        print(report.to_json())
+    else:
+        for finding in report.findings:
+            print(finding)
+        print(report.summary())
+    return OK if report.ok else FOUND
+
+
+def _config_check(args: argparse.Namespace) -> int:
+    from artneuro.config import load_config
+
+    config, _ = load_config(args.file, args.root)
+    pairs = len(config.probed())
+    print(
+        f"{args.file}: valid; {len(config.models)} models, {len(config.datasets)} datasets, "
+        f"{pairs} pairs of them to probe"
+    )
+    return OK
+
+
+def _config_docs(args: argparse.Namespace) -> int:
+    from artneuro.config_docs import write_docs
+
+    for path in write_docs(args.root):
+        print(path)
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""The whole config: every stage's section, and the checks that no section can make alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from artneuro.activations.config import ActivationsConfig
+from artneuro.core.config import ComputeConfig, Name, Section
+from artneuro.core.errors import ConfigError
+from artneuro.core.sources import SourceConfig, load_sources
+from artneuro.datasets.config import DatasetConfig
+from artneuro.datasets.corpus_config import CorpusConfig
+from artneuro.models.config import ModelConfig
+from artneuro.probing.config import ProbingConfig
+from artneuro.report.config import ReportConfig
+
+
+class Config(Section):
+    """The configuration of a run."""
+
+    sources: str = Field(
+        "resources/sources.yaml",
+        description="The file that pins every external input, relative to the workflow's folder "
+        "or absolute.",
+    )
+    models: dict[Name, ModelConfig] = Field(description="The models to study, by name.")
+    corpora: dict[Name, CorpusConfig] = Field(
+        description="Collections of documents that token datasets are drawn from, by name."
+    )
+    datasets: dict[Name, DatasetConfig] = Field(
+        description="Token datasets with labels, by name: which corpus, which features, how many."
+    )
+    activations: ActivationsConfig = Field(
+        ActivationsConfig(), description="What is dumped of every model and dataset."
+    )
+    probing: ProbingConfig = Field(ProbingConfig(), description="Sparse probes.")
+    report: ReportConfig = Field(ReportConfig(), description="The HTML report.")
+    compute: ComputeConfig = Field(ComputeConfig(), description="Devices and parallel work.")
+
+    def probed(self) -> list[tuple[str, str]]:
+        """The (model, dataset) pairs that are probed, in the order of the config."""
+        models = self.models if self.probing.models == "all" else self.probing.models
+        datasets = self.datasets if self.probing.datasets == "all" else self.probing.datasets
+        return [(model, dataset) for model in models for dataset in datasets]
+
+    def used_sources(self) -> list[str]:
+        """Names of the pinned sources behind what is probed, sorted."""
+        pairs = self.probed()
+        corpora = {self.datasets[dataset].corpus for _, dataset in pairs}
+        names = {name for corpus in corpora for name in self.corpora[corpus].source_names()}
+        for model, _ in pairs:
+            source = self.models[model].source
+            if source.kind == "gguf":
+                names.add(source.source)
+        return sorted(names)
+
+    def tokenizer(self, model: str) -> str:
+        """Name of the model whose tokenizer `model` uses (its own unless it says otherwise)."""
+        return self.models[model].tokenizer or model
+
+
+def load_config(
+    values: dict[str, Any] | str | Path, root: str | Path
+) -> tuple[Config, dict[str, SourceConfig]]:
+    """Validate a config and the sources that it names.
+
+    Parameters
+    ----------
+    values : dict, str or Path
+        The config, or a YAML file with it.
+    root : str or Path
+        The workflow's folder, against which the path of the sources file is resolved.
+
+    Returns
+    -------
+    config : Config
+    sources : dict of SourceConfig
+        The pinned inputs by name.
+
+    Raises
+    ------
+    ConfigError
+        Naming every key that is wrong, its value and what is allowed there.
+    """
+    where = "the config"
+    if not isinstance(values, dict):
+        where = str(values)
+        values = _read_yaml(Path(values))
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(
+            "the config is not valid:\n" + "\n".join(_explain(error)),
+            where=where,
+            fix="see config/README.md for every key",
+        ) from error
+    sources = load_sources(Path(root) / config.sources)
+    problems = list(_cross_checks(config, sources))
+    if problems:
+        raise ConfigError(
+            "the config names things that do not exist or do not fit:\n"
+            + "\n".join(f"  - {problem}" for problem in problems),
+            where=where,
+        )
+    return config, sources
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the config: {error}", where=str(path)) from error
+    if not isinstance(values, dict):
+        raise ConfigError("the config is not a mapping of sections", where=str(path))
+    return values
+
+
+def _explain(error: ValidationError) -> Iterable[str]:
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        value = repr(item["input"])
+        shown = "" if item["type"] == "missing" else f" (got {value[:80]})"
+        hint = ": no such key" if item["type"] == "extra_forbidden" else f": {item['msg']}"
+        yield f"  - {key}{hint}{shown}"
+
+
+def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
+    def unknown(key: str, value: str, allowed: Iterable[str]) -> str:
+        return f"{key}: there is no {value!r}; there are: {', '.join(sorted(allowed)) or 'none'}"
+
+    for name, model in config.models.items():
+        if model.tokenizer is not None and model.tokenizer not in config.models:
+            yield unknown(f"models.{name}.tokenizer", model.tokenizer, config.models)
+        if model.source.kind == "gguf" and model.source.source not in sources:
+            yield unknown(f"models.{name}.source.source", model.source.source, sources)
+    for name, corpus in config.corpora.items():
+        for i, part in enumerate(corpus.parts):
+            if part.source is not None and part.source not in sources:
+                yield unknown(f"corpora.{name}.parts.{i}.source", part.source, sources)
+    if "documents" in config.models:
+        yield "models.documents: this name is taken by a results folder; choose another"
+    for name, dataset in config.datasets.items():
+        if dataset.corpus not in config.corpora:
+            yield unknown(f"datasets.{name}.corpus", dataset.corpus, config.corpora)
+    probing = config.probing
+    if probing.models != "all":
+        for chosen in probing.models:
+            if chosen not in config.models:
+                yield unknown("probing.models", chosen, config.models)
+    if probing.datasets != "all":
+        for chosen in probing.datasets:
+            if chosen not in config.datasets:
+                yield unknown("probing.datasets", chosen, config.datasets)
+    probed = {dataset for _, dataset in config.probed()}
+    for target, origin in probing.transfer.items():
+        for key, value in ((f"probing.transfer.{target}", target), ("probing.transfer", origin)):
+            if value not in probed:
+                yield unknown(key, value, probed)
+    for site in probing.sites:
+        if site not in config.activations.sites:
+            yield unknown("probing.sites", site, config.activations.sites)

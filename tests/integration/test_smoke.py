@@ -1,0 +1,103 @@
+"""The whole workflow on a real model and real text, from the registries to the report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from artneuro.core.artifacts import read_table
+from artneuro.core.errors import StoreError
+from artneuro.provenance.audit import audit
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+MODEL = "smollm2-135m"
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Output of a run of the smoke config in `folder`, with the hub's client not set offline."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    files = ["-s", str(ROOT / "Snakefile"), "--configfile", str(ROOT / "config" / "smoke.yaml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *files, "-d", str(folder), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1700,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-6000:]
+    return output
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the smoke config. Downloads that the checkout already has are used."""
+    folder = tmp_path_factory.mktemp("smoke")
+    cache = ROOT / "resources" / "cache"
+    cache.mkdir(exist_ok=True)
+    (folder / "resources").mkdir()
+    (folder / "resources" / "cache").symlink_to(cache)
+    snakemake(folder)
+    return folder
+
+
+def test_a_second_run_does_nothing_and_says_so(run: Path) -> None:
+    assert "Nothing to be done" in snakemake(run)
+
+
+def test_the_audit_finds_nothing_wrong(run: Path) -> None:
+    report = audit(run / "results", run)
+    assert not report.findings
+
+
+def test_the_tables_are_whole(run: Path) -> None:
+    scores = read_table(run / "results" / "probing" / MODEL / "code_language" / "scores.parquet")
+    real = scores.filter(pl.col("control") == "none")
+    assert real["feature"].unique().sort().to_list() == ["Java", "JavaScript", "TypeScript"]
+    assert real["layer"].unique().sort().to_list() == [3, 7, 11]
+    assert real.height == 3 * 3 * 5 * 3  # features, layers, rankings, k
+    for name in ("f1", "precision", "recall", "auc"):
+        assert real[name].is_between(0, 1).all()
+    sequences = read_table(
+        run / "results" / "datasets" / MODEL / "code_language" / "sequences.parquet"
+    )
+    splits = sequences.group_by("group").agg(pl.col("split").n_unique())
+    assert splits["split"].max() == 1
+
+
+def test_the_report_is_there_and_needs_nothing_else(run: Path) -> None:
+    page = (run / "results" / "report" / "index.html").read_text()
+    assert "SmolLM2" in page or MODEL in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script src" not in page
+
+
+def test_snakemakes_own_report(run: Path) -> None:
+    snakemake(run, "--report", "report.html")
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_a_corrupt_chunk_is_found_and_only_what_follows_is_rebuilt(run: Path) -> None:
+    from artneuro.activations.store import open_store
+
+    store = run / "results" / "activations" / MODEL / "text_features" / "activations.zarr"
+    victim = max(store.rglob("c/*/*/*"), key=lambda p: p.stat().st_size)
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    victim.write_bytes(bytes(data))
+    found = audit(run / "results", run).findings
+    assert any("text_features" in str(f) for f in found)
+    layer = int(victim.relative_to(store).parts[2])
+    opened = open_store(store)
+    with pytest.raises(StoreError):
+        opened.read("mlp_post", opened.layers[layer])
+    snakemake(run, "--force", str(store.relative_to(run)))
+    snakemake(run)
+    assert not audit(run / "results", run).findings

@@ -1,0 +1,117 @@
+"""The config as a whole: what is wrong is named, and the documents follow the models."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from artneuro.config import load_config
+from artneuro.config_docs import config_reference, config_schema
+from artneuro.core.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The smoke config with the value at a dotted path replaced, or removed where it is ..."""
+    config = copy.deepcopy(SMOKE)
+    *folders, last = path.split(".")
+    at = config
+    for key in folders:
+        at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+    if value is ...:
+        del at[last]
+    else:
+        at[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", ["config", "smoke", "thesis"])
+def test_the_configs_are_valid(name: str) -> None:
+    config, _ = load_config(ROOT / "config" / f"{name}.yaml", ROOT)
+    assert config.probed()
+    values = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+    jsonschema.validate(values, json.loads(config_schema()))
+
+
+def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
+    config, _ = load_config(ROOT / "config" / "thesis.yaml", ROOT)
+    assert sum(name.startswith("pythia-") for name in config.models) == 7
+    assert sum(name.startswith("gpt2-small-") for name in config.models) == 5
+    assert sum(name.startswith("gpt2-medium-") for name in config.models) == 5
+    assert sum(name.startswith("llama-2-") for name in config.models) == 3
+    assert {config.tokenizer(name) for name in config.models if name.startswith("pythia-")} == {
+        "pythia-70m"
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("modles", {}, ["modles", "no such key"]),
+        ("datasets.code_language.n_ctxx", 3, ["datasets.code_language.n_ctxx", "no such key"]),
+        ("datasets.code_language.n_ctx", "many", ["datasets.code_language.n_ctx", "many"]),
+        ("datasets.code_language.corpus", "nowhere", ["nowhere", "source_files", "prose"]),
+        ("models.smollm2-135m.source.source", "gone", ["models.smollm2-135m", "'gone'", "smollm2"]),
+        ("models.smollm2-135m.tokenizer", "gpt9", ["models.smollm2-135m.tokenizer", "gpt9"]),
+        ("corpora.prose.parts.0.source", "gone", ["corpora.prose.parts.0.source", "'gone'"]),
+        ("probing.models", ["gpt9"], ["probing.models", "gpt9", "smollm2-135m"]),
+        ("probing.datasets", ["poems"], ["probing.datasets", "poems", "text_features"]),
+        ("probing.transfer", {"poems": "code_language"}, ["probing.transfer.poems", "poems"]),
+        ("probing.sites", ["resid_post"], ["probing.sites", "resid_post", "mlp_post"]),
+        ("activations.sites", ["mlp_pst"], ["activations.sites", "mlp_pst"]),
+        ("models", ..., ["models", "required"]),
+        ("sources", "nowhere.yaml", ["nowhere.yaml"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_value_and_what_is_allowed(
+    path: str, value: Any, expected: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(changed(path, value), ROOT)
+    for text in expected:
+        assert text in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    config = changed("datasets.code_language.corpus", "nowhere")
+    config["probing"]["models"] = ["gpt9"]
+    with pytest.raises(ConfigError, match=r"nowhere[\s\S]*gpt9"):
+        load_config(config, ROOT)
+
+
+def test_a_file_that_is_no_config_is_named(tmp_path: Path) -> None:
+    for name, text in [("a.yaml", "a: [1"), ("b.yaml", "- 1"), ("c.yaml", "")]:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigError, match=name):
+            load_config(tmp_path / name, ROOT)
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_config(tmp_path / "none.yaml", ROOT)
+
+
+def test_the_reference_and_the_schema_are_those_of_the_models() -> None:
+    assert (ROOT / "config" / "README.md").read_text() == config_reference(), "run `make docs`"
+    schema = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert schema.read_text() == config_schema(), "run `make docs`"
+
+
+def test_every_key_is_described() -> None:
+    def undescribed(where: str, node: dict[str, Any]) -> list[str]:
+        found = []
+        for name, value in node.get("properties", {}).items():
+            if not value.get("description"):
+                found.append(f"{where}.{name}")
+        return found
+
+    schema = json.loads(config_schema())
+    missing = undescribed("Config", schema)
+    for name, definition in schema["$defs"].items():
+        missing += undescribed(name, definition)
+    assert missing == []

@@ -1,0 +1,90 @@
+"""What `snakemake -n` plans, as a user calls it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+
+def plan(*arguments: str, cwd: Path = ROOT, check: bool = True) -> str:
+    """Output of a dry run."""
+    done = subprocess.run(
+        [*SNAKEMAKE, "-n", "--nolock", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    output = done.stdout + done.stderr
+    if check:
+        assert done.returncode == 0, output
+    return output
+
+
+def jobs(output: str) -> dict[str, int]:
+    """Jobs by rule, from the table of a dry run."""
+    table = output.split("Job stats:")[1]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def test_another_folder_with_the_whole_path_of_the_snakefile(tmp_path: Path) -> None:
+    found = jobs(plan("-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), cwd=tmp_path))
+    assert found["dump_activations"] == found["fit_probes"] == 5
+    assert found["build_report"] == 1
+
+
+def test_the_catalog_finds_the_workflow(tmp_path: Path) -> None:
+    found = jobs(plan("-s", str(ROOT / "workflow" / "Snakefile"), "-d", str(tmp_path)))
+    assert found["build_report"] == 1
+
+
+def test_the_slurm_profile_is_found_from_the_root(tmp_path: Path) -> None:
+    found = jobs(plan("--profile", "slurm", "-d", str(tmp_path)))
+    assert found["dump_activations"] == 5
+
+
+def test_a_config_file_replaces_the_demo_and_a_single_value_changes_it(tmp_path: Path) -> None:
+    smoke = str(ROOT / "config" / "smoke.yaml")
+    found = jobs(plan("-d", str(tmp_path), "--configfile", smoke))
+    assert found["dump_activations"] == 3
+    assert "libreoffice-help" not in plan("-d", str(tmp_path), "--configfile", smoke)
+    found = jobs(plan("-d", str(tmp_path), "--config", "probing={datasets: [text_features]}"))
+    assert found["dump_activations"] == 1
+
+
+def test_a_single_result_can_be_asked_for(tmp_path: Path) -> None:
+    target = "results/probing/smollm2-135m/code_language/scores.parquet"
+    found = jobs(plan("-d", str(tmp_path), target))
+    assert found["fit_probes"] == 1
+    assert found["read_documents"] == 1
+    assert "build_report" not in found
+
+
+def test_the_full_scale_is_planned_without_the_network(tmp_path: Path) -> None:
+    thesis = str(ROOT / "config" / "thesis.yaml")
+    for profile in ([], ["--profile", "slurm"]):
+        found = jobs(plan("-d", str(tmp_path), "--configfile", thesis, *profile))
+        assert found["fetch_model"] == 7
+        assert found["total"] < 2000
+
+
+def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
+    wrong = ["--config", "probing={models: [gpt9]}"]
+    output = plan("-d", str(tmp_path), *wrong, check=False)
+    assert "probing.models: there is no 'gpt9'; there are: smollm2-135m" in output
+    assert "Traceback" not in output
+    assert "Job stats" not in output
+
+
+@pytest.mark.parametrize("rule", ["models", "datasets", "activations", "probing"])
+def test_each_stage_has_a_target(rule: str, tmp_path: Path) -> None:
+    assert jobs(plan("-d", str(tmp_path), rule))[rule] == 1

@@ -1,0 +1,467 @@
+"""What one change makes Snakemake plan: exactly the rules whose results may differ.
+
+A tiny project (a random GPT-2, generated files) is run once with the real Snakefile in a copy of
+the checkout. Then one thing is changed at a time, the plan is read, and the change is undone.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.tiny_models import make_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+COPIED = ("Snakefile", "workflow", "src", "profiles", "envs")
+SOURCES = "data/sources.yaml"
+WORDS = {
+    "JavaScript": ["function", "const", "let", "return", "await", "exports", "null", "typeof"],
+    "Python": ["def", "return", "lambda", "import", "yield", "None", "class", "self"],
+    "Go": ["func", "package", "import", "chan", "defer", "range", "struct", "nil"],
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the checkout with a tiny config, and the folder that it runs in."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.yaml"
+
+    def config(self) -> dict[str, Any]:
+        """The config as it is now."""
+        return yaml.safe_load(self.config_file.read_text())
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        """Write a config."""
+        self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def snakemake(self, *arguments: str) -> str:
+        """Run Snakemake in the project; what it printed."""
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))},
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            # A fresh copy would compile for minutes what computes for milliseconds here.
+            "NUMBA_DISABLE_JIT": "1",
+            "XDG_CACHE_HOME": str(self.root / ".cache"),
+        }
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments,
+             "--configfile", str(self.config_file)],
+            cwd=self.root, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        printed = done.stdout + done.stderr
+        assert done.returncode == 0, printed[-6000:]
+        return printed
+
+    def plan(self, *targets: str) -> dict[str, int]:
+        """Jobs that a dry run plans, by rule; the target rule is left out."""
+        printed = self.snakemake("--dry-run", *targets)
+        if "Nothing to be done" in printed:
+            return {}
+        table = printed.split("Job stats:")[-1]
+        planned = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+        assert planned.pop("total") == sum(planned.values())
+        for target in ("all", "models"):
+            planned.pop(target, None)
+        return planned
+
+
+def copy_checkout(target: Path) -> None:
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+
+
+def write_corpus(folder: Path, seed: int, n: int = 24) -> None:
+    generator = random.Random(seed)
+    for language, words in WORDS.items():
+        (folder / language).mkdir(parents=True)
+        for i in range(n):
+            text = " ".join(generator.choice(words) for _ in range(90))
+            (folder / language / f"{i}.txt").write_text(f"{text} {seed}.{i}\n")
+
+
+def write_sources(path: Path, sources: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump({"sources": sources}, sort_keys=False))
+
+
+def read_sources(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text())["sources"]
+
+
+def make_project(root: Path) -> Project:
+    """A checkout, a model, a corpus in a local folder, and another in a pinned source."""
+    copy_checkout(root)
+    make_model("gpt2", root / "data" / "model")
+    write_corpus(root / "data" / "files", seed=1)
+    write_corpus(root / "data" / "packed", seed=2)
+    package = Path(
+        shutil.make_archive(str(root / "data" / "pack"), "zip", root / "data" / "packed")
+    )
+
+    write_sources(
+        root / SOURCES,
+        {
+            "packed": {
+                "registry": "url",
+                "licence": "CC0-1.0",
+                "description": "Generated files.",
+                "packages": [
+                    {
+                        "name": "pack.zip",
+                        "url": package.as_uri(),
+                        "sha256": hashlib.sha256(package.read_bytes()).hexdigest(),
+                    }
+                ],
+            }
+        },
+    )
+
+    def parts(**origin: str) -> list[dict]:
+        return [
+            {"reader": "files", "subset": "code", "language": name, "files": [f"*{name}/*"],
+             **origin}
+            for name in WORDS
+        ]  # fmt: skip
+
+    labels = {"kind": "code_language", "sequences_per_class": 10, "skip_tokens": 3}
+    project = Project(root)
+    project.set_config(
+        {
+            "sources": SOURCES,
+            "models": {"tiny": {"source": {"kind": "local", "path": "data/model"}}},
+            "corpora": {
+                "first": {"parts": parts(source="packed")},
+                "second": {"parts": parts(path="data/files")},
+            },
+            "datasets": {
+                "first": {"corpus": "first", "collection": {**labels}, "n_ctx": 17},
+                "second": {"corpus": "second", "collection": {**labels}, "n_ctx": 17},
+            },
+            "activations": {"layers": [0, 1]},
+            "probing": {
+                "transfer": {"second": "first"},
+                "rankings": ["mean_difference", "random"],
+                "max_k": 2,
+                "prefilter": 32,
+            },
+            "compute": {"device": "cpu", "dask": {"workers": 1}},
+        }
+    )
+    return project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    """The project, run to its end."""
+    made = make_project(tmp_path_factory.mktemp("reruns") / "project")
+    made.snakemake()
+    assert (made.root / "results" / "report" / "index.html").exists()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def undone(request) -> Iterator[None]:
+    """Put back every file that a test changed, and its time stamps."""
+    if "project" not in request.fixturenames:
+        yield
+        return
+    root = request.getfixturevalue("project").root
+    files = [p for p in root.rglob("*") if p.is_file() and not belongs_to_run(p, root)]
+    saved = {p: (p.read_bytes(), p.stat()) for p in files}
+    yield
+    for path in root.rglob("*"):
+        if path.is_file() and path not in saved and not belongs_to_run(path, root):
+            path.unlink()
+    for path, (data, stat) in saved.items():
+        if not path.exists() or path.read_bytes() != data:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def belongs_to_run(path: Path, root: Path) -> bool:
+    first = path.relative_to(root).parts[0]
+    return first in ("results", "logs", ".snakemake", ".cache") or "fetched" in path.parts
+
+
+def edit(project: Project, name: str, old: str, new: str) -> None:
+    path = project.root / name
+    text = path.read_text()
+    assert old in text, f"{name} has no {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def append(project: Project, name: str, text: str) -> None:
+    path = project.root / name
+    path.write_text(path.read_text() + text)
+
+
+# The rules with their jobs in this project, and what each makes run again.
+JOBS = {
+    "fetch_source": 1,
+    "fetch_model": 1,
+    "read_documents": 2,
+    "build_tokens": 2,
+    "label_features": 2,
+    "dump_activations": 2,
+    "fit_probes": 2,
+    "collect_best_neurons": 2,
+    "score_transfer": 1,
+    "plot_scores": 2,
+    "plot_transfer": 1,
+    "build_report": 1,
+}
+AFTER = {
+    "build_report": set(),
+    "plot_transfer": set(),
+    "plot_scores": set(),
+    "score_transfer": {"plot_transfer", "build_report"},
+    "collect_best_neurons": {"plot_scores", "build_report"},
+}
+AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", "build_report"} | (
+    AFTER["score_transfer"]
+)
+AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
+AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
+AFTER["build_tokens"] = {"label_features"} | AFTER["label_features"]
+AFTER["read_documents"] = {"build_tokens"} | AFTER["build_tokens"]
+AFTER["fetch_model"] = {"build_tokens"} | AFTER["build_tokens"]
+AFTER["fetch_source"] = {"read_documents"} | AFTER["read_documents"]
+
+
+def from_rules(*rules: str) -> dict[str, int]:
+    """All jobs of `rules` and of what follows from them."""
+    names = set(rules).union(*(AFTER[r] for r in rules))
+    return {name: n for name, n in JOBS.items() if name in names}
+
+
+def test_a_finished_run_plans_nothing(project: Project):
+    assert project.plan() == {}
+
+
+def test_the_audit_of_a_finished_run_finds_nothing(project: Project):
+    done = subprocess.run(
+        [sys.executable, "-m", "artneuro.cli", "audit", "results/"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(project.root / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "everything fits" in done.stdout
+
+
+MODULE_CHANGES = {
+    # A module that only one script imports, and one that several reach through others.
+    "probing/fit.py": ("fit_probes",),
+    "probing/neurons.py": ("collect_best_neurons", "score_transfer"),
+    "probing/transfer.py": ("score_transfer",),
+    "activations/dump.py": ("dump_activations",),
+    "datasets/documents.py": ("read_documents",),
+    "datasets/labels.py": ("label_features",),
+    "models/fetch.py": ("fetch_model",),
+    "core/archives.py": ("fetch_source", "read_documents"),
+    "core/job.py": tuple(JOBS),
+}
+
+
+@pytest.mark.parametrize("module", MODULE_CHANGES)
+def test_edited_module(project: Project, module: str):
+    append(project, f"src/artneuro/{module}", "\n_CHANGED = 1\n")
+    assert project.plan() == from_rules(*MODULE_CHANGES[module])
+
+
+def test_new_module_counts_once_it_is_imported(project: Project):
+    (project.root / "src/artneuro/probing/extra.py").write_text('"""More."""\n\nX = 1\n')
+    assert project.plan() == {}
+    append(project, "src/artneuro/probing/transfer.py", "\nfrom artneuro.probing import extra\n")
+    assert project.plan() == from_rules("score_transfer")
+
+
+def test_edited_template_of_the_report(project: Project):
+    template = next((project.root / "src/artneuro/report/templates").glob("*"))
+    template.write_text(template.read_text() + "\n")
+    planned = project.plan()
+    assert planned["build_report"] == 1
+    assert set(planned) <= {"build_report", "plot_scores", "plot_transfer"}
+
+
+def test_edited_script(project: Project):
+    append(project, "workflow/scripts/probing/score_transfer.py", "\nprint(1)\n")
+    assert project.plan() == from_rules("score_transfer")
+
+
+def test_comments_and_docstrings(project: Project):
+    for name in (
+        "src/artneuro/core/job.py",
+        "src/artneuro/probing/fit.py",
+        "workflow/scripts/probing/fit_probes.py",
+        "workflow/rules/probing.smk",
+        "Snakefile",
+    ):
+        append(project, name, "\n# A remark.\n")
+    for name in ("src/artneuro/probing/fit.py", "workflow/scripts/probing/fit_probes.py"):
+        edit(project, name, '"""', '"""In other words: ')
+    assert project.plan() == {}
+
+
+def test_time_stamps_of_all_sources(project: Project):
+    for folder in ("src", "workflow", "profiles", SOURCES, "Snakefile"):
+        path = project.root / folder
+        for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
+            os.utime(file)
+    assert project.plan() == {}
+
+
+def test_unrelated_files(project: Project):
+    for name in (
+        "README.md",
+        "src/artneuro/provenance/audit.py",
+        "src/artneuro/cli.py",
+        "src/artneuro/config_docs.py",
+        "envs/requirements.lock",
+        "data/notes.txt",
+    ):
+        (project.root / name).touch()
+        append(project, name, "\n\nNOTES = 1\n")
+    assert project.plan() == {}
+
+
+def change(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of a config with another value at a dotted key."""
+    changed = copy.deepcopy(config)
+    section = changed
+    *parents, last = key.split(".")
+    for name in parents:
+        section = section[int(name)] if isinstance(section, list) else section.setdefault(name, {})
+    section[last] = value
+    return changed
+
+
+SECOND_ONLY = {
+    "build_tokens": 1,
+    "label_features": 1,
+    "dump_activations": 1,
+    "fit_probes": 1,
+    "collect_best_neurons": 1,
+    "score_transfer": 1,
+    "plot_scores": 1,
+    "plot_transfer": 1,
+    "build_report": 1,
+}
+CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
+    "model": ("models.tiny.source.path", "./data/model", from_rules("fetch_model")),
+    "corpus": ("corpora.second.seed", 5, {"read_documents": 1, **SECOND_ONLY}),
+    "dataset": ("datasets.second.seed", 5, SECOND_ONLY),
+    "labels": ("datasets.second.collection.skip_tokens", 4, SECOND_ONLY),
+    "activations": ("activations.layers", [1, 2], from_rules("dump_activations")),
+    "probing": ("probing.C", 0.5, from_rules("fit_probes")),
+    "report": ("report.title", "Another title", from_rules("build_report")),
+    # Where work runs and what else could be asked for changes no result.
+    "device": ("compute.device", "auto", {}),
+    "dask": ("compute.dask.workers", 2, {}),
+    "an unused corpus": ("corpora.third", {"parts": [
+        {"reader": "files", "subset": "x", "path": "nowhere"}]}, {}),
+    "an unused source": ("sources", "data/more.yaml", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIG_CHANGES)
+def test_edited_config(project: Project, name: str):
+    key, value, expected = CONFIG_CHANGES[name]
+    if name == "an unused source":
+        sources = read_sources(project.root / SOURCES)
+        write_sources(project.root / value, {"unused": sources["packed"], **sources})
+    project.set_config(change(project.config(), key, value))
+    assert project.plan() == expected
+
+
+def test_layout_of_the_config(project: Project):
+    config = project.config()
+    text = yaml.safe_dump(dict(reversed(config.items())), default_flow_style=True)
+    project.config_file.write_text(f"# A remark.\n{text}")
+    assert project.plan() == {}
+
+
+def test_another_dataset_adds_only_its_own_jobs(project: Project):
+    config = project.config()
+    third = {**config["datasets"]["second"], "seed": 9}
+    project.set_config(change(config, "datasets.third", third))
+    expected = {name: 1 for name in SECOND_ONLY if "transfer" not in name}
+    assert project.plan() == expected
+
+
+def test_pinned_source(project: Project):
+    sources = read_sources(project.root / SOURCES)
+    sources["packed"]["packages"][0]["sha256"] = "0" * 64
+    write_sources(project.root / SOURCES, sources)
+    one = {"fetch_source": 1, "read_documents": 1}
+    rest = dict.fromkeys(SECOND_ONLY, 1)
+    assert project.plan() == one | rest
+
+
+def test_deleted_results(project: Project):
+    # Snakemake makes a missing intermediate result again only where it is asked for.
+    table, figure = "results/probing/tiny/second/transfer.parquet", "results/report/index.html"
+    for name, targets, expected in (
+        (table, [], {}),
+        (table, [table], {"score_transfer": 1}),
+        (figure, [], {"build_report": 1}),
+    ):
+        path = project.root / name
+        saved = path.with_name("saved")
+        path.rename(saved)
+        try:
+            assert project.plan(*targets) == expected
+        finally:
+            saved.rename(path)
+
+
+def test_syntax_error_stops_the_plan_and_names_the_file(project: Project):
+    append(project, "src/artneuro/probing/fit.py", "\ndef broken(:\n")
+    with pytest.raises(AssertionError, match=r"probing/fit\.py"):
+        project.plan()
+
+
+def test_control_without_code_hashes_an_edit_is_missed(tmp_path: Path, project: Project):
+    """The hashes are what notices an edit: Snakemake alone, with the same profile, does not."""
+    control = make_project(tmp_path / "control")
+    replaced = 0
+    for rules in (control.root / "workflow" / "rules").glob("*.smk"):
+        text, n = re.subn(r"code=code\([^)]*\)", "code={}", rules.read_text())
+        rules.write_text(text)
+        replaced += n
+    assert replaced >= len(JOBS)
+    control.snakemake("models")
+    for each in (control, project):
+        append(each, "src/artneuro/models/fetch.py", "\n_CHANGED = 1\n")
+        append(each, "workflow/scripts/models/fetch_model.py", "\nprint(1)\n")
+    assert control.plan("models") == {}
+    assert project.plan("models") == {"fetch_model": 1}

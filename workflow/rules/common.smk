@@ -1,0 +1,85 @@
+# What the rules share: the validated config, its slices, and the hashes of the code they run.
+import os
+import sys
+from collections import namedtuple
+from glob import glob
+from pathlib import Path
+
+ROOT = (
+    Path(workflow.current_basedir.get_path_or_uri(secret_free=False))
+    .resolve()
+    .parents[1]
+)
+
+# The code that runs is the code that was hashed: this checkout's, whatever else is installed.
+sys.path.insert(0, str(ROOT / "src"))
+os.environ["PYTHONPATH"] = str(ROOT / "src")
+
+from artneuro.config import load_config
+from artneuro.core.errors import ArtneuroError
+from artneuro.provenance.code import code_hashes
+
+try:
+    CONFIG, SOURCES = load_config(config, ROOT)
+except ArtneuroError as error:
+    raise WorkflowError(str(error)) from None
+
+# Scripts find where to compute here; it is in no rule's params, so that it reruns nothing.
+config["compute"] = CONFIG.compute.model_dump(mode="json")
+
+Pair = namedtuple("Pair", "model dataset")
+PROBED = [Pair(*pair) for pair in CONFIG.probed()]
+USED_SOURCES = CONFIG.used_sources()
+GPUS = 1 if CONFIG.compute.device == "cuda" else 0
+
+
+wildcard_constraints:
+    source=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    model=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    tokenizer=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    corpus=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+
+
+def code(script):
+    """Hashes of a script, named as in `script:`, and of the first-party code that it imports."""
+    return code_hashes(ROOT / "workflow" / "scripts" / script, ROOT)
+
+
+def dump(section):
+    """A section of the config as plain values."""
+    return section.model_dump(mode="json")
+
+
+def dataset_path(table):
+    """Input function: a table of the token dataset that {model} and {dataset} use."""
+
+    def path(wildcards):
+        tokenizer = CONFIG.tokenizer(wildcards.model)
+        return f"results/datasets/{tokenizer}/{wildcards.dataset}/{table}.parquet"
+
+    return path
+
+
+def existing_files(path):
+    """Files at a local path, folder or glob, so that a change in them is noticed."""
+    if Path(path).is_dir():
+        return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
+    return sorted(glob(path, recursive=True))
+
+
+def model_memory(bytes_per_parameter, base_mb):
+    """Resource function: memory for a model's weights and a fixed rest, more with each attempt."""
+
+    def mem_mb(wildcards, attempt):
+        parameters = CONFIG.models[wildcards.model].parameters or 5e8
+        return int(
+            (base_mb + 1.2 * bytes_per_parameter * parameters / 1e6) * (1 + attempt) / 2
+        )
+
+    return mem_mb
+
+
+def growing(mb):
+    """Resource function: `mb`, and half as much again with each further attempt."""
+    return lambda wildcards, attempt: int(mb * (1 + attempt) / 2)

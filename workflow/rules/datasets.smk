@@ -1,0 +1,87 @@
+# Documents, token datasets and their labels.
+
+
+def corpus_sources(wildcards):
+    names = CONFIG.corpora[wildcards.corpus].source_names()
+    return [f"resources/fetched/{name}" for name in names]
+
+
+def corpus_files(wildcards):
+    paths = [part.path for part in CONFIG.corpora[wildcards.corpus].parts if part.path]
+    return [file for path in dict.fromkeys(paths) for file in existing_files(path)]
+
+
+# How spans become rows concerns the dump alone.
+def token_dataset(name):
+    return CONFIG.datasets[name].model_dump(mode="json", exclude={"aggregation"})
+
+
+rule read_documents:
+    input:
+        sources=corpus_sources,
+        files=corpus_files,
+    output:
+        documents="results/datasets/documents/{corpus}.parquet",
+    log:
+        "logs/datasets/documents/{corpus}/read_documents.log",
+    benchmark:
+        "logs/datasets/documents/{corpus}/read_documents.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=240,
+    params:
+        cfg=lambda w: {"corpus": dump(CONFIG.corpora[w.corpus])},
+        code=code("datasets/read_documents.py"),
+    message:
+        "Reading the documents of {wildcards.corpus}"
+    script:
+        "../scripts/datasets/read_documents.py"
+
+
+rule build_tokens:
+    input:
+        documents=lambda w: f"results/datasets/documents/{CONFIG.datasets[w.dataset].corpus}.parquet",
+        tokenizer="results/models/{tokenizer}/weights",
+    output:
+        tokens="results/datasets/{tokenizer}/{dataset}/tokens.parquet",
+        sequences="results/datasets/{tokenizer}/{dataset}/sequences.parquet",
+    log:
+        "logs/datasets/{tokenizer}/{dataset}/build_tokens.log",
+    benchmark:
+        "logs/datasets/{tokenizer}/{dataset}/build_tokens.tsv"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=120,
+    params:
+        cfg=lambda w: {"dataset": token_dataset(w.dataset)},
+        code=code("datasets/build_tokens.py"),
+    message:
+        "Building the token dataset {wildcards.dataset} for {wildcards.tokenizer}"
+    script:
+        "../scripts/datasets/build_tokens.py"
+
+
+rule label_features:
+    input:
+        tokens=rules.build_tokens.output.tokens,
+        sequences=rules.build_tokens.output.sequences,
+        tokenizer="results/models/{tokenizer}/weights",
+    output:
+        labels="results/datasets/{tokenizer}/{dataset}/labels.parquet",
+    log:
+        "logs/datasets/{tokenizer}/{dataset}/label_features.log",
+    benchmark:
+        "logs/datasets/{tokenizer}/{dataset}/label_features.tsv"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=120,
+    params:
+        cfg=lambda w: {"dataset": token_dataset(w.dataset)},
+        code=code("datasets/label_features.py"),
+    message:
+        "Labelling the features of {wildcards.dataset} for {wildcards.tokenizer}"
+    script:
+        "../scripts/datasets/label_features.py"

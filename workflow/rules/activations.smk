@@ -15,6 +15,8 @@ rule dump_activations:
         "logs/activations/{model}/{dataset}/dump_activations.log",
     benchmark:
         "logs/activations/{model}/{dataset}/dump_activations.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 8
     resources:
         mem_mb=model_memory(4, 4000),

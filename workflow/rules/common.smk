@@ -13,7 +13,7 @@ ROOT = (
 
 # The code that runs is the code that was hashed: this checkout's, whatever else is installed.
 sys.path.insert(0, str(ROOT / "src"))
-os.environ["PYTHONPATH"] = str(ROOT / "src")
+os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
 from artneuro.config import load_config
 from artneuro.core.errors import ArtneuroError
@@ -29,8 +29,14 @@ config["compute"] = CONFIG.compute.model_dump(mode="json")
 
 Pair = namedtuple("Pair", "model dataset")
 PROBED = [Pair(*pair) for pair in CONFIG.probed()]
+TRANSFERRED = [pair for pair in PROBED if pair.dataset in CONFIG.probing.transfer]
 USED_SOURCES = CONFIG.used_sources()
 GPUS = 1 if CONFIG.compute.device == "cuda" else 0
+
+# Which models and datasets are probed decides which jobs there are, not what a job does.
+PROBING = CONFIG.probing.model_dump(
+    mode="json", exclude={"models", "datasets", "transfer"}
+)
 
 
 wildcard_constraints:
@@ -83,3 +89,55 @@ def model_memory(bytes_per_parameter, base_mb):
 def growing(mb):
     """Resource function: `mb`, and half as much again with each further attempt."""
     return lambda wildcards, attempt: int(mb * (1 + attempt) / 2)
+
+
+def model_source(wildcards):
+    """Input function: the fetched package that a GGUF model lies in."""
+    source = CONFIG.models[wildcards.model].source
+    return f"resources/fetched/{source.source}" if source.kind == "gguf" else []
+
+
+def local_model_files(wildcards):
+    """Input function: the files of a local model."""
+    source = CONFIG.models[wildcards.model].source
+    return existing_files(source.path) if source.kind == "local" else []
+
+
+def corpus_sources(wildcards):
+    """Input function: the fetched packages of a corpus."""
+    names = CONFIG.corpora[wildcards.corpus].source_names()
+    return [f"resources/fetched/{name}" for name in names]
+
+
+def corpus_files(wildcards):
+    """Input function: the local files of a corpus that are there."""
+    paths = [part.path for part in CONFIG.corpora[wildcards.corpus].parts if part.path]
+    return [file for path in dict.fromkeys(paths) for file in existing_files(path)]
+
+
+def token_dataset(name):
+    """The config of a token dataset without `aggregation`, which concerns the dump alone."""
+    return CONFIG.datasets[name].model_dump(mode="json", exclude={"aggregation"})
+
+
+def transfer_scores(wildcards):
+    """Input function: the scores that chose the neurons which are scored on {dataset}."""
+    origin = CONFIG.probing.transfer[wildcards.dataset]
+    return f"results/probing/{wildcards.model}/{origin}/scores.parquet"
+
+
+def probing_tables(table, pairs=PROBED):
+    """A table of the probing stage for each pair."""
+    return [f"results/probing/{m}/{d}/{table}.parquet" for m, d in pairs]
+
+
+def dataset_tables(table):
+    """A table of each token dataset that is probed on."""
+    return list(dict.fromkeys(dataset_path(table)(pair) for pair in PROBED))
+
+
+def figures(wildcards):
+    """Input function: every static figure."""
+    names = ["f1_by_layer", "f1_by_k", "best_neurons"]
+    found = [f"results/report/{m}/{d}/{name}.svg" for m, d in PROBED for name in names]
+    return found + [f"results/report/{m}/{d}/transfer.svg" for m, d in TRANSFERRED]

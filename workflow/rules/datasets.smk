@@ -1,21 +1,6 @@
 # Documents, token datasets and their labels.
 
 
-def corpus_sources(wildcards):
-    names = CONFIG.corpora[wildcards.corpus].source_names()
-    return [f"resources/fetched/{name}" for name in names]
-
-
-def corpus_files(wildcards):
-    paths = [part.path for part in CONFIG.corpora[wildcards.corpus].parts if part.path]
-    return [file for path in dict.fromkeys(paths) for file in existing_files(path)]
-
-
-# How spans become rows concerns the dump alone.
-def token_dataset(name):
-    return CONFIG.datasets[name].model_dump(mode="json", exclude={"aggregation"})
-
-
 rule read_documents:
     input:
         sources=corpus_sources,
@@ -26,6 +11,8 @@ rule read_documents:
         "logs/datasets/documents/{corpus}/read_documents.log",
     benchmark:
         "logs/datasets/documents/{corpus}/read_documents.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -50,6 +37,8 @@ rule build_tokens:
         "logs/datasets/{tokenizer}/{dataset}/build_tokens.log",
     benchmark:
         "logs/datasets/{tokenizer}/{dataset}/build_tokens.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         mem_mb=growing(4000),
@@ -74,6 +63,8 @@ rule label_features:
         "logs/datasets/{tokenizer}/{dataset}/label_features.log",
     benchmark:
         "logs/datasets/{tokenizer}/{dataset}/label_features.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -8,6 +8,8 @@ rule fetch_source:
         "logs/models/fetch_source/{source}.log",
     benchmark:
         "logs/models/fetch_source/{source}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
@@ -22,16 +24,6 @@ rule fetch_source:
         "../scripts/models/fetch_source.py"
 
 
-def model_source(wildcards):
-    source = CONFIG.models[wildcards.model].source
-    return f"resources/fetched/{source.source}" if source.kind == "gguf" else []
-
-
-def local_model_files(wildcards):
-    source = CONFIG.models[wildcards.model].source
-    return existing_files(source.path) if source.kind == "local" else []
-
-
 rule fetch_model:
     input:
         source=model_source,
@@ -43,6 +35,8 @@ rule fetch_model:
         "logs/models/{model}/fetch_model.log",
     benchmark:
         "logs/models/{model}/fetch_model.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         mem_mb=model_memory(4, 3000),

@@ -1,10 +1,5 @@
 # Sparse probes: scores of every method, the best neurons, and their scores on other datasets.
 
-# Which models and datasets are probed decides which jobs there are, not what a job does.
-PROBING = CONFIG.probing.model_dump(
-    mode="json", exclude={"models", "datasets", "transfer"}
-)
-
 
 rule fit_probes:
     input:
@@ -23,6 +18,8 @@ rule fit_probes:
         "logs/probing/{model}/{dataset}/fit_probes.log",
     benchmark:
         "logs/probing/{model}/{dataset}/fit_probes.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 16
     resources:
         mem_mb=growing(16000),
@@ -48,6 +45,8 @@ rule collect_best_neurons:
         "logs/probing/{model}/{dataset}/collect_best_neurons.log",
     benchmark:
         "logs/probing/{model}/{dataset}/collect_best_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -59,11 +58,6 @@ rule collect_best_neurons:
         "Collecting the best neurons of {wildcards.model} on {wildcards.dataset}"
     script:
         "../scripts/probing/collect_best_neurons.py"
-
-
-def transfer_scores(wildcards):
-    origin = CONFIG.probing.transfer[wildcards.dataset]
-    return f"results/probing/{wildcards.model}/{origin}/scores.parquet"
 
 
 rule score_transfer:
@@ -78,6 +72,8 @@ rule score_transfer:
         "logs/probing/{model}/{dataset}/score_transfer.log",
     benchmark:
         "logs/probing/{model}/{dataset}/score_transfer.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(8000),

@@ -1,39 +1,27 @@
 # Figures and the report.
 
 
-def probing_tables(table, pairs=PROBED):
-    return [f"results/probing/{m}/{d}/{table}.parquet" for m, d in pairs]
-
-
-def dataset_tables(table):
-    return list(dict.fromkeys(dataset_path(table)(pair) for pair in PROBED))
-
-
-TRANSFERRED = [pair for pair in PROBED if pair.dataset in CONFIG.probing.transfer]
-FIGURE = "results/report/{model}/{dataset}/"
-
-
 rule plot_scores:
     input:
         scores=rules.fit_probes.output.scores,
         best_neurons=rules.collect_best_neurons.output.neurons,
     output:
         by_layer=report(
-            FIGURE + "f1_by_layer.svg",
+            "results/report/{model}/{dataset}/f1_by_layer.svg",
             caption="../report/f1_by_layer.rst",
             category="Sparse probing",
             subcategory="{dataset}",
             labels={"model": "{model}", "figure": "F1 by layer"},
         ),
         by_k=report(
-            FIGURE + "f1_by_k.svg",
+            "results/report/{model}/{dataset}/f1_by_k.svg",
             caption="../report/f1_by_k.rst",
             category="Sparse probing",
             subcategory="{dataset}",
             labels={"model": "{model}", "figure": "F1 by number of neurons"},
         ),
         histograms=report(
-            FIGURE + "best_neurons.svg",
+            "results/report/{model}/{dataset}/best_neurons.svg",
             caption="../report/best_neurons.rst",
             category="Sparse probing",
             subcategory="{dataset}",
@@ -43,6 +31,8 @@ rule plot_scores:
         "logs/report/{model}/{dataset}/plot_scores.log",
     benchmark:
         "logs/report/{model}/{dataset}/plot_scores.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -61,7 +51,7 @@ rule plot_transfer:
         transfer=rules.score_transfer.output.transfer,
     output:
         figure=report(
-            FIGURE + "transfer.svg",
+            "results/report/{model}/{dataset}/transfer.svg",
             caption="../report/transfer.rst",
             category="Sparse probing",
             subcategory="{dataset}",
@@ -71,6 +61,8 @@ rule plot_transfer:
         "logs/report/{model}/{dataset}/plot_transfer.log",
     benchmark:
         "logs/report/{model}/{dataset}/plot_transfer.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -82,12 +74,6 @@ rule plot_transfer:
         "Plotting the second domain {wildcards.dataset} of {wildcards.model}"
     script:
         "../scripts/report/plot_transfer.py"
-
-
-def figures(wildcards):
-    names = ["f1_by_layer", "f1_by_k", "best_neurons"]
-    found = [f"results/report/{m}/{d}/{name}.svg" for m, d in PROBED for name in names]
-    return found + [f"results/report/{m}/{d}/transfer.svg" for m, d in TRANSFERRED]
 
 
 rule build_report:
@@ -114,6 +100,8 @@ rule build_report:
         "logs/report/build_report.log",
     benchmark:
         "logs/report/build_report.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -177,10 +177,12 @@ def fetch_source(
         nothing matches `keep`, or a source that is not optional cannot be had.
     """
     reason, downloads = None, {}
+    # Absolute: the clients run in folders of their own.
+    kept = Path(cache).resolve()
     try:
         for package in config.packages:
             downloads[package.folder] = _obtain(
-                name, package, config.registry, Path(cache), attempts, pause_s
+                name, package, config.registry, kept, attempts, pause_s
             )
     except Unavailable as error:
         reason = str(error)

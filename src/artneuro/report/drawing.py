@@ -260,7 +260,7 @@ def histogram(
         marks.append(element("path", d=f"M{xs[0]:.1f},{base:.1f}{steps}V{base:.1f}Z", class_=name))
     marks.append(element("line", x1=left, x2=width - right, y1=base, y2=base, class_="axis"))
     ticks = {float(bounds[0]): "start", float(bounds[-1]): "end"}
-    if bounds[0] < 0 < bounds[-1] and 0.12 < -bounds[0] / span < 0.88:
+    if bounds[0] < 0 < bounds[-1] and 0.22 < -bounds[0] / span < 0.78:
         ticks[0.0] = "middle"
     for value, anchor in ticks.items():
         x = float(left + (value - bounds[0]) / span * (width - left - right))

@@ -63,5 +63,16 @@ rule probing:
             expand(rules.collect_best_neurons.output.neurons, model=m, dataset=d)
             for m, d in PROBED
         ],
+        probing_tables("sparsity", CURVES),
+        probing_tables("single_neurons", ENUMERATED),
+        rules.collect_methods.output.methods,
     message:
         "All probes are in results/probing"
+
+
+rule methods_table:
+    input:
+        rules.collect_methods.output.methods,
+        rules.plot_methods.output.figure,
+    message:
+        "The methods are compared in results/probing/methods.parquet and results/report/methods.svg"

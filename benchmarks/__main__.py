@@ -17,6 +17,7 @@ def main() -> None:
     commands = [
         ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
         ["benchmarks/bench_probing.py", "--store", str(STORE)],
+        ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
     ]
     for command in commands:
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)

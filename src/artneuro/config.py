@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from artneuro.core.errors import ConfigError
 from artneuro.core.sources import SourceConfig, load_sources
 from artneuro.datasets.config import DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
+from artneuro.datasets.people_config import People, PeopleSource, WordNetPeople
 from artneuro.models.config import ModelConfig
 from artneuro.probing.config import ProbingConfig
 from artneuro.report.config import ReportConfig
@@ -31,6 +33,9 @@ class Config(Section):
     models: dict[Name, ModelConfig] = Field(description="The models to study, by name.")
     corpora: dict[Name, CorpusConfig] = Field(
         description="Collections of documents that token datasets are drawn from, by name."
+    )
+    people: dict[Name, PeopleSource] = Field(
+        {}, description="Tables of people with facts about them, by name."
     )
     datasets: dict[Name, DatasetConfig] = Field(
         description="Token datasets with labels, by name: which corpus, which features, how many."
@@ -53,11 +58,21 @@ class Config(Section):
         pairs = self.probed()
         corpora = {self.datasets[dataset].corpus for _, dataset in pairs}
         names = {name for corpus in corpora for name in self.corpora[corpus].source_names()}
+        for _, dataset in pairs:
+            people = self.people_of(dataset)
+            found = self.people[people] if people else None
+            if isinstance(found, WordNetPeople):
+                names.add(found.source)
         for model, _ in pairs:
             source = self.models[model].source
             if source.kind == "gguf":
                 names.add(source.source)
         return sorted(names)
+
+    def people_of(self, dataset: str) -> str | None:
+        """Name of the table of people that a dataset needs, if it needs one."""
+        collection = self.datasets[dataset].collection
+        return collection.people if isinstance(collection, People) else None
 
     def tokenizer(self, model: str) -> str:
         """Name of the model whose tokenizer `model` uses (its own unless it says otherwise)."""
@@ -95,7 +110,7 @@ def load_config(
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(
-            "the config is not valid:\n" + "\n".join(_explain(error)),
+            "the config is not valid:\n" + "\n".join(_explain(error, values)),
             where=where,
             fix="see config/README.md for every key",
         ) from error
@@ -120,13 +135,25 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain(error: ValidationError) -> Iterable[str]:
+def _explain(error: ValidationError, values: dict[str, Any]) -> Iterable[str]:
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        key = ".".join(_key(item["loc"], values)) or "(top level)"
         value = repr(item["input"])
         shown = "" if item["type"] == "missing" else f" (got {value[:80]})"
         hint = ": no such key" if item["type"] == "extra_forbidden" else f": {item['msg']}"
         yield f"  - {key}{hint}{shown}"
+
+
+def _key(location: tuple[str | int, ...], values: Any) -> Iterable[str]:
+    """The keys that lead to a value, without the kind of section that pydantic puts in between."""
+    for part in location:
+        if isinstance(values, dict) and part in (values.get("kind"), values.get("reader")):
+            continue
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+        yield str(part)
 
 
 def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
@@ -136,17 +163,38 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     for name, model in config.models.items():
         if model.tokenizer is not None and model.tokenizer not in config.models:
             yield unknown(f"models.{name}.tokenizer", model.tokenizer, config.models)
+        if model.source.kind == "local" and not Path(model.source.path).is_dir():
+            yield f"models.{name}.source.path: there is no folder {model.source.path!r} here"
         if model.source.kind == "gguf" and model.source.source not in sources:
             yield unknown(f"models.{name}.source.source", model.source.source, sources)
+    used = {dataset.corpus for dataset in config.datasets.values()}
     for name, corpus in config.corpora.items():
         for i, part in enumerate(corpus.parts):
-            if part.source is not None and part.source not in sources:
-                yield unknown(f"corpora.{name}.parts.{i}.source", part.source, sources)
-    if "documents" in config.models:
-        yield "models.documents: this name is taken by a results folder; choose another"
+            annotator = part.annotate_with.source if part.annotate_with else None
+            named = {
+                "source": part.source,
+                "only_without": part.only_without,
+                "annotate_with.source": annotator,
+            }
+            for key, value in named.items():
+                if value is not None and value not in sources:
+                    yield unknown(f"corpora.{name}.parts.{i}.{key}", value, sources)
+            # A component of the Pile may be put there later; the plan of a run needs none of it.
+            unread = part.reader == "pile" or name not in used
+            if not unread and part.path and not glob.glob(part.path, recursive=True):
+                yield f"corpora.{name}.parts.{i}.path: nothing is at {part.path!r} here"
+    for name, people in config.people.items():
+        if isinstance(people, WordNetPeople) and people.source not in sources:
+            yield unknown(f"people.{name}.source", people.source, sources)
+    for taken in ("documents", "people"):
+        if taken in config.models:
+            yield f"models.{taken}: this name is taken by a results folder; choose another"
     for name, dataset in config.datasets.items():
         if dataset.corpus not in config.corpora:
             yield unknown(f"datasets.{name}.corpus", dataset.corpus, config.corpora)
+        table = config.people_of(name)
+        if table is not None and table not in config.people:
+            yield unknown(f"datasets.{name}.collection.people", table, config.people)
     probing = config.probing
     if probing.models != "all":
         for chosen in probing.models:
@@ -158,9 +206,22 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
                 yield unknown("probing.datasets", chosen, config.datasets)
     probed = {dataset for _, dataset in config.probed()}
     for target, origin in probing.transfer.items():
-        for key, value in ((f"probing.transfer.{target}", target), ("probing.transfer", origin)):
-            if value not in probed:
-                yield unknown(key, value, probed)
+        missing = [name for name in (target, origin) if name not in config.datasets]
+        for name in missing:
+            yield unknown(f"probing.transfer.{target}", name, config.datasets)
+        if not missing and config.datasets[target].corpus == config.datasets[origin].corpus:
+            yield (
+                f"probing.transfer.{target}: it draws on the same corpus as {origin}, so their "
+                "documents may be the same; take a dataset of another corpus"
+            )
+    if not probed:
+        yield "probing: no model or no dataset is named, so there is nothing to do"
+    if config.compute.dask.kind == "address" and not config.compute.dask.address:
+        yield "compute.dask.address: it is empty, but compute.dask.kind is 'address'"
+    for section in ("comparison", "sparsity", "enumeration"):
+        for chosen in getattr(probing, section).datasets:
+            if chosen not in config.datasets:
+                yield unknown(f"probing.{section}.datasets", chosen, config.datasets)
     for site in probing.sites:
         if site not in config.activations.sites:
             yield unknown("probing.sites", site, config.activations.sites)

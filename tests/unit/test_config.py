@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     at = config
     for key in folders:
         at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+    key = int(last) if isinstance(at, list) else last
     if value is ...:
-        del at[last]
+        del at[key]
     else:
-        at[last] = value
+        at[key] = value
     return config
 
 
@@ -65,6 +67,34 @@ def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
         ("probing.models", ["gpt9"], ["probing.models", "gpt9", "smollm2-135m"]),
         ("probing.datasets", ["poems"], ["probing.datasets", "poems", "text_features"]),
         ("probing.transfer", {"poems": "code_language"}, ["probing.transfer.poems", "poems"]),
+        (
+            "probing.transfer",
+            {"code_elsewhere": "code_elsewhere"},
+            ["probing.transfer.code_elsewhere", "same corpus"],
+        ),
+        ("probing.datasets", [], ["nothing to do"]),
+        ("corpora.prose.parts.0.only_without", "gone", ["only_without", "'gone'"]),
+        ("compute.dask", {"kind": "address"}, ["compute.dask.address"]),
+        (
+            "models.smollm2-135m.source",
+            {"kind": "local", "path": "no/such"},
+            ["models.smollm2-135m.source.path", "no/such"],
+        ),
+        (
+            "corpora.prose.parts.0",
+            {"reader": "files", "path": "no/such", "subset": "s", "patterns": []},
+            ["corpora.prose.parts.0.patterns: no such key"],
+        ),
+        (
+            "corpora.prose.parts.0",
+            {"reader": "files", "path": "no/such/*.txt", "subset": "s"},
+            ["corpora.prose.parts.0.path", "no/such/*.txt"],
+        ),
+        (
+            "corpora.prose.parts.0",
+            {"reader": "pile", "path": "later.jsonl", "group": "(a)"},
+            ["corpora.prose.parts.0", "group of its own"],
+        ),
         ("probing.sites", ["resid_post"], ["probing.sites", "resid_post", "mlp_post"]),
         ("activations.sites", ["mlp_pst"], ["activations.sites", "mlp_pst"]),
         ("models", ..., ["models", "required"]),
@@ -78,6 +108,16 @@ def test_a_mistake_is_named_with_its_key_value_and_what_is_allowed(
         load_config(changed(path, value), ROOT)
     for text in expected:
         assert text in str(error.value)
+
+
+def test_the_config_of_the_readme_is_valid(tmp_path: Path, monkeypatch) -> None:
+    text = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    for folder in ("data/models/mine", "data/letters/fr", "data/letters/de"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config, _ = load_config(yaml.safe_load(example), ROOT)
+    assert ("mine", "letter_language") in config.probed()
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -157,7 +157,7 @@ def undocumented(node: ast.AST) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_modules_are_of_a_size_to_read(path: Path):
-    assert len(path.read_text().splitlines()) <= 450
+    assert len(path.read_text().splitlines()) <= 500
 
 
 # --- the workflow --------------------------------------------------------------------------------

@@ -284,8 +284,9 @@ def test_labels_are_the_same_bytes_each_time(tmp_path, folder):
 
 def test_every_kind_of_collection_has_a_labeller():
     kinds = {
-        get_args(member.model_fields["kind"].annotation)[0]
+        kind
         for member in get_args(get_args(config_module.Collection)[0])
+        for kind in get_args(member.model_fields["kind"].annotation)
     }
     assert kinds == set(LABELLERS)
 

@@ -234,19 +234,25 @@ JOBS = {
     "fit_probes": 2,
     "collect_best_neurons": 2,
     "score_transfer": 1,
+    "compare_methods": 2,
+    "collect_methods": 1,
     "plot_scores": 2,
     "plot_transfer": 1,
+    "plot_methods": 1,
     "build_report": 1,
 }
 AFTER = {
     "build_report": set(),
     "plot_transfer": set(),
     "plot_scores": set(),
+    "plot_methods": set(),
+    "collect_methods": {"plot_methods"},
+    "compare_methods": {"collect_methods", "plot_methods"},
     "score_transfer": {"plot_transfer", "build_report"},
     "collect_best_neurons": {"plot_scores", "build_report"},
 }
 AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", "build_report"} | (
-    AFTER["score_transfer"]
+    AFTER["score_transfer"] | {"compare_methods"} | AFTER["compare_methods"]
 )
 AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
 AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
@@ -310,7 +316,7 @@ def test_edited_template_of_the_report(project: Project):
     template.write_text(template.read_text() + "\n")
     planned = project.plan()
     assert planned["build_report"] == 1
-    assert set(planned) <= {"build_report", "plot_scores", "plot_transfer"}
+    assert set(planned) <= {"build_report", "plot_scores", "plot_transfer", "plot_methods"}
 
 
 def test_edited_script(project: Project):
@@ -372,8 +378,22 @@ SECOND_ONLY = {
     "fit_probes": 1,
     "collect_best_neurons": 1,
     "score_transfer": 1,
+    "compare_methods": 1,
+    "collect_methods": 1,
     "plot_scores": 1,
     "plot_transfer": 1,
+    "plot_methods": 1,
+    "build_report": 1,
+}
+# What more probes on the second dataset make run again: the scores that its neurons have elsewhere
+# are of the first.
+SECOND_PROBES = {
+    "fit_probes": 1,
+    "collect_best_neurons": 1,
+    "compare_methods": 1,
+    "collect_methods": 1,
+    "plot_scores": 1,
+    "plot_methods": 1,
     "build_report": 1,
 }
 CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
@@ -383,6 +403,17 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "labels": ("datasets.second.collection.skip_tokens", 4, SECOND_ONLY),
     "activations": ("activations.layers", [1, 2], from_rules("dump_activations")),
     "probing": ("probing.C", 0.5, from_rules("fit_probes")),
+    "comparison": (
+        "probing.comparison",
+        {"datasets": ["second"], "rankings": ["adaptive"]},
+        SECOND_PROBES,
+    ),
+    "unused section": ("probing.sparsity.prefilter", 9, {}),
+    "sparsity": (
+        "probing.sparsity.datasets",
+        ["first"],
+        {"fit_sparsity_curves": 1, "plot_sparsity": 1},
+    ),
     "report": ("report.title", "Another title", from_rules("build_report")),
     # Where work runs and what else could be asked for changes no result.
     "device": ("compute.device", "auto", {}),

@@ -35,8 +35,21 @@ GPUS = 1 if CONFIG.compute.device == "cuda" else 0
 
 # Which models and datasets are probed decides which jobs there are, not what a job does.
 PROBING = CONFIG.probing.model_dump(
-    mode="json", exclude={"models", "datasets", "transfer"}
+    mode="json",
+    exclude={
+        "models",
+        "datasets",
+        "transfer",
+        "comparison",
+        "sparsity",
+        "enumeration",
+    },
 )
+COMPARED = CONFIG.probing.comparison
+CURVES = [pair for pair in PROBED if pair.dataset in CONFIG.probing.sparsity.datasets]
+ENUMERATED = [
+    pair for pair in PROBED if pair.dataset in CONFIG.probing.enumeration.datasets
+]
 
 
 wildcard_constraints:
@@ -44,6 +57,7 @@ wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     tokenizer=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     corpus=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    people=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 
@@ -98,9 +112,12 @@ def model_source(wildcards):
 
 
 def local_model_files(wildcards):
-    """Input function: the files of a local model."""
+    """Input function: the files of a local model, among which are no other formats of its weights."""
     source = CONFIG.models[wildcards.model].source
-    return existing_files(source.path) if source.kind == "local" else []
+    if source.kind != "local":
+        return []
+    kinds = (".safetensors", ".json", ".model", ".txt", ".jinja")
+    return [f for f in existing_files(f"{source.path}/*") if f.endswith(kinds)]
 
 
 def corpus_sources(wildcards):
@@ -118,6 +135,33 @@ def corpus_files(wildcards):
 def token_dataset(name):
     """The config of a token dataset without `aggregation`, which concerns the dump alone."""
     return CONFIG.datasets[name].model_dump(mode="json", exclude={"aggregation"})
+
+
+def probing_of(wildcards):
+    """The config of the probes on {dataset}: with the further rankings that it is to have."""
+    further = COMPARED.rankings if wildcards.dataset in COMPARED.datasets else []
+    rankings = [*CONFIG.probing.rankings, *further]
+    found = {
+        k: v for k, v in PROBING.items() if k not in ("best_neurons", "histogram_bins")
+    }
+    if further:
+        found["comparison"] = {"rankings": further}
+    if "best_subset" in rankings:
+        prefilter = COMPARED.subset_prefilter
+        found.setdefault("comparison", {})["subset_prefilter"] = prefilter
+    if "adaptive" in rankings:
+        found["sparsity"] = CONFIG.probing.sparsity.model_dump(
+            mode="json", include={"schedule", "prefilter"}
+        )
+    return found
+
+
+def probing_part(section, *keys):
+    """Some keys of the probing config, and one section of it without its datasets."""
+    part = getattr(CONFIG.probing, section).model_dump(
+        mode="json", exclude={"datasets"}
+    )
+    return {**{key: PROBING[key] for key in keys}, section: part}
 
 
 def transfer_scores(wildcards):
@@ -140,4 +184,24 @@ def figures(wildcards):
     """Input function: every static figure."""
     names = ["f1_by_layer", "f1_by_k", "best_neurons"]
     found = [f"results/report/{m}/{d}/{name}.svg" for m, d in PROBED for name in names]
-    return found + [f"results/report/{m}/{d}/transfer.svg" for m, d in TRANSFERRED]
+    found += [f"results/report/{m}/{d}/transfer.svg" for m, d in TRANSFERRED]
+    found += [f"results/report/{m}/{d}/sparsity.svg" for m, d in CURVES]
+    return found + ["results/report/methods.svg"]
+
+
+def people_sources(wildcards):
+    """Input function: the fetched package that a table of people is read from."""
+    people = CONFIG.people[wildcards.people]
+    return [f"resources/fetched/{people.source}"] if people.reader == "wordnet" else []
+
+
+def people_dump(wildcards):
+    """Input function: the local dump that a table of people is read from."""
+    people = CONFIG.people[wildcards.people]
+    return [people.path] if people.reader == "wikidata" else []
+
+
+def people_table(wildcards):
+    """Input function: the table of people that {dataset} needs, if it needs one."""
+    name = CONFIG.people_of(wildcards.dataset)
+    return [f"results/datasets/people/{name}.parquet"] if name else []

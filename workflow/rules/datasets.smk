@@ -26,8 +26,34 @@ rule read_documents:
         "../scripts/datasets/read_documents.py"
 
 
+rule read_people:
+    input:
+        sources=people_sources,
+        dump=people_dump,
+    output:
+        people="results/datasets/people/{people}.parquet",
+    log:
+        "logs/datasets/people/{people}/read_people.log",
+    benchmark:
+        "logs/datasets/people/{people}/read_people.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=2880,
+    params:
+        cfg=lambda w: {"people": dump(CONFIG.people[w.people])},
+        code=code("datasets/read_people.py"),
+    message:
+        "Reading the people of {wildcards.people}"
+    script:
+        "../scripts/datasets/read_people.py"
+
+
 rule build_tokens:
     input:
+        people=people_table,
         documents=lambda w: f"results/datasets/documents/{CONFIG.datasets[w.dataset].corpus}.parquet",
         tokenizer="results/models/{tokenizer}/weights",
     output:

@@ -1,4 +1,5 @@
-# Pinned inputs and models: the only rules that touch the network.
+# Pinned inputs and models. No other rule touches the network, but for read_documents where a
+# corpus is streamed from the hub or from an address.
 
 
 rule fetch_source:

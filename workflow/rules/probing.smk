@@ -14,6 +14,7 @@ rule fit_probes:
             subcategory="{dataset}",
             labels={"model": "{model}", "table": "scores of all probes"},
         ),
+        times="results/probing/{model}/{dataset}/times.parquet",
     log:
         "logs/probing/{model}/{dataset}/fit_probes.log",
     benchmark:
@@ -25,7 +26,7 @@ rule fit_probes:
         mem_mb=growing(16000),
         runtime=480,
     params:
-        cfg=lambda w: {"probing": PROBING},
+        cfg=lambda w: {"probing": probing_of(w)},
         code=code("probing/fit_probes.py"),
     message:
         "Fitting the probes of {wildcards.model} on {wildcards.dataset}"
@@ -85,3 +86,116 @@ rule score_transfer:
         "Scoring the neurons of {wildcards.model} on {wildcards.dataset} as a second domain"
     script:
         "../scripts/probing/score_transfer.py"
+
+
+rule fit_sparsity_curves:
+    input:
+        store=rules.dump_activations.output.store,
+        rows=rules.dump_activations.output.rows,
+        labels=dataset_path("labels"),
+    output:
+        sparsity="results/probing/{model}/{dataset}/sparsity.parquet",
+    log:
+        "logs/probing/{model}/{dataset}/fit_sparsity_curves.log",
+    benchmark:
+        "logs/probing/{model}/{dataset}/fit_sparsity_curves.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    resources:
+        mem_mb=growing(16000),
+        runtime=480,
+    params:
+        cfg=lambda w: {
+            "probing": probing_part("sparsity", "sites", "C", "scale", "seed")
+        },
+        code=code("probing/fit_sparsity_curves.py"),
+    message:
+        "Fitting sparsity curves of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/probing/fit_sparsity_curves.py"
+
+
+rule enumerate_neurons:
+    input:
+        store=rules.dump_activations.output.store,
+        rows=rules.dump_activations.output.rows,
+        labels=dataset_path("labels"),
+    output:
+        single="results/probing/{model}/{dataset}/single_neurons.parquet",
+        pruning="results/probing/{model}/{dataset}/pruning.parquet",
+    log:
+        "logs/probing/{model}/{dataset}/enumerate_neurons.log",
+    benchmark:
+        "logs/probing/{model}/{dataset}/enumerate_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    resources:
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        cfg=lambda w: {
+            "probing": probing_part(
+                "enumeration", "sites", "prefilter", "C", "l1_C", "scale"
+            )
+        },
+        code=code("probing/enumerate_neurons.py"),
+    message:
+        "Listing all neurons of {wildcards.model} that tell features of {wildcards.dataset}"
+    script:
+        "../scripts/probing/enumerate_neurons.py"
+
+
+rule compare_methods:
+    input:
+        scores=rules.fit_probes.output.scores,
+        times=rules.fit_probes.output.times,
+    output:
+        methods="results/probing/{model}/{dataset}/methods.parquet",
+    log:
+        "logs/probing/{model}/{dataset}/compare_methods.log",
+    benchmark:
+        "logs/probing/{model}/{dataset}/compare_methods.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("probing/compare_methods.py"),
+    message:
+        "Comparing the methods of choosing neurons of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/probing/compare_methods.py"
+
+
+rule collect_methods:
+    input:
+        methods=probing_tables("methods"),
+    output:
+        methods=report(
+            "results/probing/methods.parquet",
+            caption="../report/methods.rst",
+            category="Sparse probing",
+            labels={"table": "methods of choosing neurons"},
+        ),
+    log:
+        "logs/probing/collect_methods.log",
+    benchmark:
+        "logs/probing/collect_methods.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("probing/collect_methods.py"),
+    message:
+        "Comparing the methods of choosing neurons over all models and datasets"
+    script:
+        "../scripts/probing/collect_methods.py"

@@ -76,6 +76,65 @@ rule plot_transfer:
         "../scripts/report/plot_transfer.py"
 
 
+rule plot_sparsity:
+    input:
+        sparsity=rules.fit_sparsity_curves.output.sparsity,
+    output:
+        figure=report(
+            "results/report/{model}/{dataset}/sparsity.svg",
+            caption="../report/sparsity.rst",
+            category="Sparse probing",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "figure": "F1 by sparsity"},
+        ),
+    log:
+        "logs/report/{model}/{dataset}/plot_sparsity.log",
+    benchmark:
+        "logs/report/{model}/{dataset}/plot_sparsity.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("report/plot_sparsity.py"),
+    message:
+        "Plotting the sparsity curves of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/report/plot_sparsity.py"
+
+
+rule plot_methods:
+    input:
+        methods=rules.collect_methods.output.methods,
+    output:
+        figure=report(
+            "results/report/methods.svg",
+            caption="../report/methods.rst",
+            category="Sparse probing",
+            labels={"figure": "methods of choosing neurons"},
+        ),
+    log:
+        "logs/report/plot_methods.log",
+    benchmark:
+        "logs/report/plot_methods.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("report/plot_methods.py"),
+    message:
+        "Drawing the table of methods"
+    script:
+        "../scripts/report/plot_methods.py"
+
+
 rule build_report:
     input:
         models=[

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+import transformers
 
 from artneuro.activations.aggregate import Aggregation
 from artneuro.activations.check import check_store
@@ -91,6 +93,7 @@ def dump_activations(
     threads: int | None = None,
     tokenizer: str = "",
     trust_remote_code: bool = False,
+    code: Mapping[str, str] | None = None,
 ) -> DumpFacts:
     """Store the activations of every labelled span of a token dataset.
 
@@ -125,6 +128,8 @@ def dump_activations(
         Name of the model whose tokenizer made the tokens, for the attributes.
     trust_remote_code : bool
         Whether Python files of the model's folder may run.
+    code : mapping, optional
+        Hashes of the code that runs: parts of an interrupted run of other code are not used.
 
     Returns
     -------
@@ -157,7 +162,17 @@ def dump_activations(
 
     lm = load_model(weights, dtype, device, trust_remote_code)
     identity = _identity(config, layout, info, lm, aggregation)
-    fingerprint = sha256_json({**identity, "rows": _hash(table), "tokens": _hash_tokens(ids)})
+    fingerprint = sha256_json(
+        {
+            **identity,
+            "rows": _hash(table),
+            "tokens": _hash_tokens(ids),
+            "code": dict(code or {}),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "threads": torch.get_num_threads(),
+        }
+    )
     parts = PartFolder(work, fingerprint, layout)
     todo = [part for part in plan if not parts.is_whole(part.number, len(part.rows))]
     if len(todo) < len(plan):
@@ -179,8 +194,6 @@ def dump_activations(
     forward_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    for stale in store.parent.glob(f".{store.name}.*.tmp"):
-        shutil.rmtree(stale)  # of a run that was killed
     with atomic_directory(store) as folder:
         write_store(
             folder,

@@ -8,6 +8,7 @@ verified at each read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artneuro.core.errors import DataError
+from artneuro.core.errors import ArtneuroError, DataError
 
 SIDECAR_SUFFIX = ".prov.json"
 
@@ -39,17 +40,44 @@ def _fsync(path: Path) -> None:
         os.close(fd)
 
 
+def _clear_leftovers(final: Path) -> None:
+    """Remove what killed writers of the same artifact left; Snakemake runs one at a time."""
+    for path in final.parent.iterdir():
+        if path.name.startswith(f".{final.name}.") and path.name.endswith(".tmp"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _full_disk_named(target: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC and "No space left" not in str(error):
+            raise
+        raise ArtneuroError(
+            "the disk is full",
+            where=f"while writing {target}",
+            fix="make room and run again; what was finished before is kept",
+        ) from error
+
+
 @contextlib.contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write a file to; on success it becomes `target`, else it goes."""
     final = Path(target)
     final.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(final)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        _fsync(temporary)
-        os.replace(temporary, final)
-        _fsync(final.parent)
+        with _full_disk_named(final):
+            yield temporary
+            _fsync(temporary)
+            os.replace(temporary, final)
+            _fsync(final.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -61,19 +89,19 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     previous = final.with_name(f".{final.name}.{os.getpid()}.old.tmp")
-    for folder in (temporary, previous):
-        shutil.rmtree(folder, ignore_errors=True)
+    _clear_leftovers(final)
     temporary.mkdir()
     try:
-        yield temporary
-        for path in [*temporary.rglob("*"), temporary]:
-            if not path.is_symlink():
-                _fsync(path)
-        if final.is_dir():
-            # Moved away whole: a folder killed while it is deleted in place would be half of one.
-            os.replace(final, previous)
-        os.replace(temporary, final)
-        _fsync(final.parent)
+        with _full_disk_named(final):
+            yield temporary
+            for path in [*temporary.rglob("*"), temporary]:
+                if not path.is_symlink():
+                    _fsync(path)
+            if final.is_dir():
+                # Moved away whole: killed while it is deleted in place, half of it would stay.
+                os.replace(final, previous)
+            os.replace(temporary, final)
+            _fsync(final.parent)
     finally:
         for folder in (temporary, previous):
             shutil.rmtree(folder, ignore_errors=True)

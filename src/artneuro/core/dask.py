@@ -66,6 +66,8 @@ def _local_cluster(config: DaskConfig, threads: int) -> LocalCluster:
             processes=True,
             dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
+            # Other users of a shared node could else run code through the scheduler.
+            security=True,
         )
     finally:
         for name, value in previous.items():
@@ -94,6 +96,7 @@ def _slurm_cluster(config: DaskConfig):
         walltime=slurm.walltime,
         interface=slurm.interface,
         job_extra_directives=slurm.extra_directives,
+        security=True,
         job_script_prologue=[f"export {name}=1" for name in ONE_THREAD],
     )
     cluster.scale(jobs=config.workers or 1)

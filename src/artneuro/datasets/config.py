@@ -5,11 +5,13 @@ The defaults are those of the thesis (A.2.2); the demo makes everything smaller.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from artneuro.core.config import Name, Section
+from artneuro.datasets.linguistics_config import Linguistics
+from artneuro.datasets.people_config import People
 
 TextFeature = Literal[
     "leading_capital",
@@ -23,6 +25,23 @@ TextFeature = Literal[
     "contains_whitespace",
     "contains_capital",
     "contains_digit",
+]
+
+LatexFeature = Literal[
+    "is_superscript",
+    "is_subscript",
+    "is_inline_math",
+    "is_display_math",
+    "is_math",
+    "is_numerator",
+    "is_denominator",
+    "is_frac",
+    "is_title",
+    "is_author",
+    "is_abstract",
+    "is_reference",
+    "is_citation",
+    "is_section",
 ]
 
 
@@ -132,8 +151,90 @@ class TextFeatures(Section):
         return self
 
 
+class CompoundWords(Section):
+    """Two words that mean something else together than apart, at the end of short windows."""
+
+    skip_tokens: ClassVar[int] = 0
+    kind: Literal["compound_words"] = Field(description="Compound words.")
+    words: list[Annotated[str, Field(pattern=r"^\S+ \S+$")]] = Field(
+        [],
+        description="The compound words, such as `social security`. Empty: the most frequent pairs "
+        "of words in the corpus that pass the filters below.",
+    )
+    missing_words: Literal["error", "leave_out"] = Field(
+        "error",
+        description="What to do about a listed word that is too rare or too predictable: fail, or "
+        "leave it out and say so in the log.",
+    )
+    max_words: int = Field(21, ge=1, description="How many words to choose where none are listed.")
+    min_letters: int = Field(
+        4, ge=1, description="Shorter words are no part of a pair that is chosen automatically."
+    )
+    max_conditional: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="A pair XY is used if both P(Y follows | X) and P(X precedes | Y) are below "
+        "this, in the corpus at hand.",
+    )
+    sequences_per_word: int = Field(
+        8000,
+        ge=20,
+        description="Windows for each word: one fifth end with XY, two fifths with X and another "
+        "word, two fifths with another word and Y; fewer in the same ratio where they are rare.",
+    )
+    min_positives: int = Field(
+        4, ge=2, description="A word with fewer windows that end with XY is too rare."
+    )
+
+
+class Latex(Section):
+    """What a token of LaTeX source is part of: mathematics, fractions, titles, references."""
+
+    kind: Literal["latex"] = Field(description="Features of LaTeX source.")
+    features: list[LatexFeature] = Field(
+        [], description="Which of the fourteen features to label. Empty: all."
+    )
+    windows: Literal["documents", "constructs"] = Field(
+        "documents",
+        description="Where sequences are. documents: one crop of each document, as `crop` says. "
+        "constructs: equally many windows around instances of each feature, for small datasets.",
+    )
+    max_sequences: int = Field(
+        5000, ge=4, description="Sequences to sample tokens from, if the corpus has as many."
+    )
+    max_samples_per_feature: int = Field(
+        20000, ge=20, description="Labelled tokens of each feature, both splits together."
+    )
+    min_positives: int = Field(
+        20, ge=2, description="A feature with fewer tokens in either split is left out."
+    )
+    positive_share: float = Field(0.25, gt=0, lt=1, description="A feature's share of positives.")
+    mirrored_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="For numerators and denominators, superscripts and subscripts: the share of "
+        "negatives that are from the other of the two, where there are enough.",
+    )
+    skip_tokens: int = Field(
+        1,
+        ge=0,
+        description="The first tokens of a sequence that are never sampled, the document token "
+        "included.",
+    )
+
+
 Collection = Annotated[
-    NaturalLanguage | CodeLanguage | DataSubset | TextFeatures, Field(discriminator="kind")
+    NaturalLanguage
+    | CodeLanguage
+    | DataSubset
+    | TextFeatures
+    | CompoundWords
+    | Latex
+    | People
+    | Linguistics,
+    Field(discriminator="kind"),
 ]
 
 
@@ -152,13 +253,15 @@ class DatasetConfig(Section):
         "Empty: n_ctx, so that every sequence is full.",
     )
     crop: Literal["random", "start"] = Field(
-        "random", description="A random contiguous run of each document's tokens, or its start."
+        "random",
+        description="A random contiguous run of each document's tokens, or its start; has no say "
+        "where sequences are chosen by what they end with or hold.",
     )
     max_document_sequences: int = Field(
         1,
         ge=1,
-        description="Sequences that one long document may give; they do not overlap, and they stay "
-        "in one split.",
+        description="Sequences that one document may give; they stay in one split, and do not "
+        "overlap unless they are chosen by what they end with (compound words, people).",
     )
     document_token: str | None = Field(
         None,

@@ -25,12 +25,40 @@ def _regular_expression(pattern: str) -> str:
 GroupPattern = Annotated[str, AfterValidator(_regular_expression)]
 
 
+class SpacyPipeline(Section):
+    """A spaCy pipeline that annotates words."""
+
+    source: Name | None = Field(
+        None, description="A source of resources/sources.yaml that holds the pipeline."
+    )
+    package: str | None = Field(
+        None,
+        description="Instead of a source: the name of an installed pipeline package, such as "
+        "en_core_web_sm or en_core_web_trf, or a local folder with a pipeline.",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> SpacyPipeline:
+        if (self.source is None) == (self.package is None):
+            raise ValueError("annotate_with needs exactly one of source and package")
+        return self
+
+
 class Part(Section):
     """What every part of a corpus has, however it is read."""
 
     subset: Name = Field(description="Name of the part; parts in several languages share it.")
     language: str | None = Field(
-        None, description="Natural or programming language of the part's documents."
+        None,
+        description="Natural or programming language of the part's documents. detect: the "
+        "programming language of each file is detected from its text (package magika needed).",
+    )
+    min_confidence: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="With `language: detect`, the score that the detected language needs; other "
+        "files are left out.",
     )
     source: Name | None = Field(
         None, description="A source of resources/sources.yaml whose files are read."
@@ -67,6 +95,12 @@ class Part(Section):
         None, ge=1, description="Keep a random sample of so many documents. Empty: all."
     )
 
+    annotate_with: SpacyPipeline | None = Field(
+        None,
+        description="Parse the documents with spaCy, for linguistic features of tokens (package "
+        "spacy needed); in place of annotations that the files themselves have. Empty: do not.",
+    )
+
     @model_validator(mode="after")
     def _one_origin(self) -> Part:
         origins = [key for key in ("source", "path", "hub") if getattr(self, key, None)]
@@ -75,15 +109,19 @@ class Part(Section):
         return self
 
 
+FileFormat = Literal["plain", "latex", "latex_source", "man", "brown", "brown_tagged", "email"]
+
+
 class FilesPart(Part):
     """Text or source files, one document a file."""
 
     reader: Literal["files"] = Field(description="One document a file.")
-    format: Literal["plain", "latex", "man", "brown", "email"] = Field(
+    format: FileFormat = Field(
         "plain",
         description="How text is made of a file. plain: as it is. latex: body without comments and "
-        "Sweave's code chunks. man: manual pages in roff. brown: word/tag pairs. email: the body "
-        "of a message.",
+        "Sweave's code chunks. latex_source: the whole file without Sweave's code chunks. man: "
+        "manual pages in roff. brown: word/tag pairs. brown_tagged: the same, and the tags are "
+        "kept as parts of speech. email: the body of a message.",
     )
     max_line: int | None = Field(
         None,
@@ -141,6 +179,15 @@ class MarkupPart(Part):
     )
 
 
+class ConlluPart(Part):
+    """A treebank in CoNLL-U, whose documents come with their words' grammar."""
+
+    reader: Literal["conllu"] = Field(
+        description="Documents of a treebank in CoNLL-U (# newdoc), such as UD English EWT, with "
+        "parts of speech, dependencies and morphology; each is a group."
+    )
+
+
 class PilePart(Part):
     """Records in the format of the Pile: JSON lines with `text` and `meta.pile_set_name`."""
 
@@ -169,8 +216,16 @@ class PilePart(Part):
         None, ge=1, description="Read at most so many records. Empty: all."
     )
 
+    @model_validator(mode="after")
+    def _groups_are_records(self) -> PilePart:
+        if self.group is not None:
+            raise ValueError("group: each record of the Pile is a group of its own; leave it out")
+        return self
 
-AnyPart = Annotated[FilesPart | JsonPart | MarkupPart | PilePart, Field(discriminator="reader")]
+
+AnyPart = Annotated[
+    FilesPart | JsonPart | MarkupPart | ConlluPart | PilePart, Field(discriminator="reader")
+]
 
 
 class CorpusConfig(Section):
@@ -195,6 +250,7 @@ class CorpusConfig(Section):
     def source_names(self) -> list[str]:
         """The sources that the corpus reads, sorted."""
         named = {part.source for part in self.parts} | {part.only_without for part in self.parts}
+        named |= {part.annotate_with.source for part in self.parts if part.annotate_with}
         return sorted(name for name in named if name)
 
 

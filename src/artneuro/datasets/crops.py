@@ -115,6 +115,58 @@ def crop_pieces(
     return crops
 
 
+def crops_ending_at(
+    tokenizer: TextTokenizer, ends: Sequence[tuple[str, str, int]], n_tokens: int
+) -> list[Crop | None]:
+    """Take the last `n_tokens` tokens of a document that lie before a given character.
+
+    Tokens are those of the text as it goes on, so a crop ends earlier than asked where a token
+    reaches beyond the end. A crop never begins within a character.
+
+    Parameters
+    ----------
+    tokenizer : TextTokenizer
+        Tokenizer.
+    ends : sequence of (str, str, int)
+        Name of a document, its text, and the character that the crop ends before.
+    n_tokens : int
+        Tokens of a crop at most.
+
+    Returns
+    -------
+    list of Crop or None
+        In the order of `ends`; None where there is no token before the end.
+    """
+    crops: list[Crop | None] = [None] * len(ends)
+    pending = list(range(len(ends)))
+    size = CHARACTERS_PER_TOKEN * n_tokens
+    while pending:
+        retry = []
+        for batch in (pending[i : i + BATCH] for i in range(0, len(pending), BATCH)):
+            starts = [max(0, ends[i][2] - size) for i in batch]
+            widened = [
+                _widen(ends[i][1], start, ends[i][2])
+                for i, start in zip(batch, starts, strict=True)
+            ]
+            texts = [ends[i][1][a:b] for i, (a, b) in zip(batch, widened, strict=True)]
+            for i, start, (origin, _), encoded in zip(
+                batch, starts, widened, tokenizer.encode(texts), strict=True
+            ):
+                shifted = Encoded(encoded.ids, encoded.starts + origin, encoded.ends + origin)
+                inside, clean = _between(shifted, start, ends[i][2])
+                if len(inside.ids) < n_tokens and start > 0:
+                    retry.append(i)
+                    continue
+                first = np.flatnonzero(clean[max(0, len(inside.ids) - n_tokens) : -1])
+                if len(first):
+                    a = int(first[0]) + max(0, len(inside.ids) - n_tokens)
+                    run = Encoded(inside.ids[a:], inside.starts[a:], inside.ends[a:])
+                    crops[i] = Crop(ends[i][0], run)
+        pending = retry
+        size *= 2
+    return crops
+
+
 def _key(piece: Piece) -> tuple[str, int]:
     return piece.document, piece.index
 

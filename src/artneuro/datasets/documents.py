@@ -15,31 +15,42 @@ from artneuro.core.artifacts import write_table
 from artneuro.core.errors import ConfigError, DataError, SourceError
 from artneuro.core.hashing import sha256_bytes
 from artneuro.core.sources import read_source
+from artneuro.datasets.content_type import DETECT, with_detected_language
 from artneuro.datasets.corpus_config import (
+    ConlluPart,
     CorpusConfig,
     FilesPart,
     JsonPart,
     MarkupPart,
     PilePart,
+    SpacyPipeline,
     sibling,
 )
 from artneuro.datasets.readers.base import RawDocument
+from artneuro.datasets.readers.conllu import read_conllu
 from artneuro.datasets.readers.files import read_files
 from artneuro.datasets.readers.json_records import read_json_records
 from artneuro.datasets.readers.markup import all_paragraphs, read_markup
 from artneuro.datasets.readers.pile import read_pile
+from artneuro.datasets.spacy_words import SpacyAnnotator
+from artneuro.datasets.words import (
+    WORDS_COLUMN,
+    WORDS_TYPE,
+    as_records,
+    check_words,
+    shifted,
+    words_within,
+)
 
 log = logging.getLogger(__name__)
 
-AnyPart = FilesPart | JsonPart | MarkupPart | PilePart
-DOCUMENT_SCHEMA = {
-    "document": pl.String,
-    "corpus": pl.String,
-    "subset": pl.String,
-    "language": pl.String,
-    "group": pl.String,
-    "text": pl.String,
-}
+AnyPart = FilesPart | JsonPart | MarkupPart | ConlluPart | PilePart
+DOCUMENT_SCHEMA = pl.Schema(
+    {
+        **dict.fromkeys(("document", "corpus", "subset", "language", "group", "text"), pl.String()),
+        WORDS_COLUMN: WORDS_TYPE,
+    }
+)
 
 
 def read_documents(
@@ -75,11 +86,13 @@ def read_documents(
     """
     folders, parts = _available(config, sources, corpus)
     seen: set[str] = set()
-    rows: list[tuple[str, str, str, str | None, str, str]] = []
+    rows: list[tuple[object, ...]] = []
     untranslated: dict[tuple[str, str | None], frozenset[str]] = {}
     for part in parts:
         folder = folders.get(part.source) if part.source is not None else None
         raw = _read(config, part, folder, folders, untranslated)
+        if part.language == DETECT:
+            raw = with_detected_language(raw, part.min_confidence)
         documents = _filtered(part, raw, seen)
         chosen = _chosen(part, documents, _generator(config.seed, part))
         if not chosen:
@@ -89,13 +102,17 @@ def read_documents(
                 fix="check `files` and `min_chars` of the part; texts that occurred in an earlier "
                 "part are left out too",
             )
+        if part.annotate_with is not None:
+            chosen = _annotated(part.annotate_with, folders, chosen)
         label = part.source or Path(part.path or getattr(part, "hub", "") or "").name
         for document in chosen:
             subset = document.subset or part.subset or corpus
             language = document.language or part.language
             name = "/".join(filter(None, (subset, language, label, document.key)))
             group = f"{subset}/{document.group}"
-            rows.append((name, corpus, subset, language, group, document.text))
+            check_words(document.words or (), document.text, name)
+            words = as_records(document.words)
+            rows.append((name, corpus, subset, language, group, document.text, words))
     frame = pl.DataFrame(rows, schema=DOCUMENT_SCHEMA, orient="row")
     _check_unique(frame, corpus)
     _log_counts(frame)
@@ -121,7 +138,7 @@ def _available(
         else:
             missing[name] = info.reason
     for name, reason in missing.items():
-        without = sorted({f"{p.subset} ({p.language})" for p in config.parts if p.source == name})
+        without = sorted({f"{p.subset} ({p.language})" for p in config.parts if name in _needs(p)})
         if not without:
             continue
         log.warning(
@@ -131,7 +148,7 @@ def _available(
     parts = [
         part
         for part in config.parts
-        if part.source not in missing
+        if not _needs(part) & set(missing)
         and (part.only_without is None or part.only_without in missing)
     ]
     if not parts:
@@ -141,6 +158,27 @@ def _available(
             fix="provide one of them, or leave out the datasets that use this corpus",
         )
     return folders, parts
+
+
+def _needs(part: AnyPart) -> set[str | None]:
+    """The sources without which a part cannot be read, and perhaps None."""
+    return {part.source, part.annotate_with.source if part.annotate_with else None}
+
+
+def _annotated(
+    pipeline: SpacyPipeline, folders: Mapping[str, Path], documents: list[RawDocument]
+) -> list[RawDocument]:
+    annotator = SpacyAnnotator(
+        folders[pipeline.source] if pipeline.source else pipeline.package or ""
+    )
+    found = annotator.annotate([document.text for document in documents])
+    log.info(
+        "%s: %d words in %d documents",
+        annotator.name, sum(len(one.words) for one in found), len(found),
+    )  # fmt: skip
+    return [
+        replace(document, words=one.words) for document, one in zip(documents, found, strict=True)
+    ]
 
 
 def _read(
@@ -156,6 +194,8 @@ def _read(
         return read_json_records(part, folder)
     if isinstance(part, PilePart):
         return read_pile(part, folder)
+    if isinstance(part, ConlluPart):
+        return read_conllu(part, folder)
     other = sibling(config, part) if part.drop_identical_to is not None else None
     if other is None:
         return read_markup(part, folder)
@@ -211,8 +251,16 @@ def _pieces(document: RawDocument, split_chars: int | None) -> Iterator[RawDocum
             pieces[-1] += f"\n\n{pending}"
         else:
             pieces.append(pending)
+    start = 0
     for number, text in enumerate(pieces):
-        yield replace(document, key=f"{document.key}#{number}", text=text)
+        # Empty paragraphs at a piece's start are not part of it.
+        start = document.text.index(text, start)
+        stop = start + len(text)
+        words = document.words
+        if words is not None:
+            words = tuple(shifted(words_within(words, start, stop), -start))
+        yield replace(document, key=f"{document.key}#{number}", text=text, words=words)
+        start = stop
 
 
 def _chosen(

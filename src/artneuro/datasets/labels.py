@@ -16,14 +16,20 @@ import polars as pl
 
 from artneuro.core.artifacts import write_table
 from artneuro.core.errors import DataError
+from artneuro.datasets.candidates import CLASS_COLUMN
+from artneuro.datasets.compound_words import label_compound_words
 from artneuro.datasets.config import CategoryCollection, DatasetConfig
+from artneuro.datasets.latex import label_latex
+from artneuro.datasets.linguistics import label_linguistics
+from artneuro.datasets.people import label_people
+from artneuro.datasets.people_config import CLASSES
 from artneuro.datasets.text_features import label_text_features
 from artneuro.datasets.tokenizer import TextTokenizer, check_ids, load_tokenizer
-from artneuro.datasets.tokens import CLASS_COLUMN, TokenDataset, read_token_dataset
+from artneuro.datasets.tokens import TokenDataset, read_token_dataset
 
 log = logging.getLogger(__name__)
 
-# Gives columns feature, sequence, start, end, label.
+# Gives columns feature, sequence, start, end, label, and collection where a dataset has several.
 Labeller = Callable[[DatasetConfig, TextTokenizer, TokenDataset], pl.DataFrame]
 SCHEMA = {
     "collection": pl.String,
@@ -69,6 +75,10 @@ LABELLERS: dict[str, Labeller] = {
     "code_language": label_category,
     "data_subset": label_category,
     "text_features": label_text_features,
+    "linguistics": label_linguistics,
+    "compound_words": label_compound_words,
+    "latex": label_latex,
+    **dict.fromkeys(CLASSES, label_people),
 }
 
 
@@ -101,11 +111,11 @@ def label_features(
     dataset = read_token_dataset(tokens, sequences)
     check_ids(dataset.tokens, text_tokenizer.n_ids, str(tokens))
     kind = config.collection.kind
-    found = LABELLERS[kind](config, text_tokenizer, dataset).with_columns(
-        pl.lit(kind).alias("collection")
-    )
+    found = LABELLERS[kind](config, text_tokenizer, dataset)
+    if "collection" not in found.columns:
+        found = found.with_columns(pl.lit(kind).alias("collection"))
     table = found.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()).sort(
-        "feature", "sequence", "start", "end"
+        "collection", "feature", "sequence", "start", "end"
     )
     check_labels(table, dataset, text_tokenizer.special)
     write_table(table, labels)

@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from artneuro.core.errors import DataError, ModelError
+from artneuro.models.tokenizer_files import check_tokenizer_files
 
 REPLACEMENT = "\ufffd"
 
@@ -114,6 +115,7 @@ def load_tokenizer(folder: str | Path, document_token: str | None = None) -> Tex
         raise ModelError(
             "there is no tokenizer folder", where=str(path), fix="run the rule fetch_model"
         )
+    check_tokenizer_files(path)
     try:
         loaded = AutoTokenizer.from_pretrained(os.fspath(path), local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:

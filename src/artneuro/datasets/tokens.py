@@ -14,21 +14,23 @@ import polars as pl
 from artneuro.core.artifacts import read_table, write_table
 from artneuro.core.errors import DataError
 from artneuro.core.logs import Progress
-from artneuro.datasets.config import CategoryCollection, DatasetConfig
+from artneuro.datasets.candidates import choose_candidates
+from artneuro.datasets.compound_words import choose_compound_windows
+from artneuro.datasets.config import CategoryCollection, CompoundWords, DatasetConfig, Latex
 from artneuro.datasets.crops import Crop, crop_pieces, pieces_of
-from artneuro.datasets.seeding import hash_of
+from artneuro.datasets.latex import around_crop, choose_latex_windows, drop_unbalanced
+from artneuro.datasets.linguistics_config import Linguistics
+from artneuro.datasets.people import choose_people_windows, joint_groups
+from artneuro.datasets.people_config import People
 from artneuro.datasets.splits import grouped_split
 from artneuro.datasets.tokenizer import TextTokenizer, load_tokenizer
+from artneuro.datasets.windows import Target, Window, WindowSource, target_columns
+from artneuro.datasets.words import WORDS_COLUMN, words_of_crops
 
 log = logging.getLogger(__name__)
 
 N_PREFIX = 1
 NO_CHARACTER = -1
-CLASS_COLUMN = {
-    "natural_language": "language",
-    "code_language": "language",
-    "data_subset": "subset",
-}
 DOCUMENT_COLUMNS = ("document", "corpus", "subset", "language", "group", "text")
 
 
@@ -90,6 +92,7 @@ def build_tokens(
     documents: str | Path,
     tokens: str | Path,
     sequences: str | Path,
+    people: str | Path | None = None,
 ) -> None:
     """Draw crops from a corpus' documents and write them as tokens (A.2.2).
 
@@ -103,6 +106,8 @@ def build_tokens(
         The `documents` table of the corpus.
     tokens, sequences : path
         Tables to write, see docs/architecture.md.
+    people : path, optional
+        What `read_people` wrote, for collections of facts about people.
 
     Raises
     ------
@@ -112,9 +117,16 @@ def build_tokens(
     ModelError
         If the tokenizer cannot be used.
     """
-    table = read_table(documents, columns=list(DOCUMENT_COLUMNS))
+    columns = list(DOCUMENT_COLUMNS)
+    if isinstance(config.collection, Linguistics):
+        columns.append(WORDS_COLUMN)
+    table = read_table(documents, columns=columns)
     dataset = make_token_dataset(
-        config, load_tokenizer(tokenizer, config.document_token), table, where=str(documents)
+        config,
+        load_tokenizer(tokenizer, config.document_token),
+        table,
+        where=str(documents),
+        people=None if people is None else read_table(people),
     )
     frame = {
         name: pl.Series(name, array, dtype=pl.Array(pl.Int32, config.n_ctx))
@@ -138,13 +150,18 @@ def build_tokens(
 
 
 def make_token_dataset(
-    config: DatasetConfig, tokenizer: TextTokenizer, documents: pl.DataFrame, where: str = ""
+    config: DatasetConfig,
+    tokenizer: TextTokenizer,
+    documents: pl.DataFrame,
+    where: str = "",
+    people: pl.DataFrame | None = None,
 ) -> TokenDataset:
     """Choose documents, crop them and split the crops; `build_tokens` without files.
 
     Documents are taken in the order of a hash of their group, one of each group before a second of
     any. Classes that share groups, such as translations of one page, thus get the same groups, and
-    differ in what they are rather than in what they are about.
+    differ in what they are rather than in what they are about. Collections of what is rare choose
+    windows where it occurs instead (`choose_windows`).
 
     Parameters
     ----------
@@ -156,16 +173,28 @@ def make_token_dataset(
         The `documents` table.
     where : str
         What to call it in errors.
+    people : polars.DataFrame, optional
+        The `people` table, for collections of facts about people.
     """
+    if isinstance(config.collection, Latex):
+        documents = drop_unbalanced(documents)
     candidates = choose_candidates(config, documents, where)
     collection = config.collection
-    is_category = isinstance(collection, CategoryCollection)
-    wanted = (
-        collection.sequences_per_class
-        if isinstance(collection, CategoryCollection)
-        else collection.max_sequences
-    )
     texts = dict(documents.select("document", "text").iter_rows())
+    source = WindowSource(config, tokenizer, texts, N_PREFIX)
+    windows = choose_windows(config, candidates, texts, source, people)
+    if windows is not None:
+        windows = sorted(windows, key=lambda w: (w.crop.document, w.crop.char_end))
+        targets = [window.target for window in windows]
+        flat = [window.crop for window in windows]
+        strata = [target.kind for target in targets]
+        return _assemble(config, tokenizer, flat, strata, documents, texts, targets)
+    is_category = isinstance(collection, CategoryCollection)
+    if isinstance(collection, CategoryCollection):
+        wanted = collection.sequences_per_class
+    else:
+        assert not isinstance(collection, CompoundWords)
+        wanted = collection.max_sequences
     parts = candidates.partition_by("class", as_dict=True, maintain_order=True)
     progress = Progress("crops", wanted * len(parts), "sequences", log)
     crops: dict[str, list[Crop]] = {}
@@ -185,97 +214,40 @@ def make_token_dataset(
         (crop for found in crops.values() for crop in found),
         key=lambda crop: (crop.document, crop.char_start),
     )
-    return _assemble(config, tokenizer, flat, class_of, documents, texts)
+    strata = [class_of[crop.document] for crop in flat]
+    return _assemble(config, tokenizer, flat, strata, documents, texts)
 
 
-def choose_candidates(
-    config: DatasetConfig, documents: pl.DataFrame, where: str = ""
-) -> pl.DataFrame:
-    """Documents that may be cropped, in the order in which they are tried.
+def choose_windows(
+    config: DatasetConfig,
+    candidates: pl.DataFrame,
+    texts: dict[str, str],
+    source: WindowSource,
+    people: pl.DataFrame | None,
+) -> list[Window] | None:
+    """Windows of a collection that chooses its own; None for one that labels crops.
 
-    Texts that occur more than once are kept once, or not at all if they occur in several classes.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns `document` and `class` ("" where the collection has none).
+    Raises
+    ------
+    DataError
+        If there are none to choose.
     """
-    if documents.is_empty():
-        raise DataError(
-            "the corpus has no documents",
-            where=where,
-            fix="see the log of read_documents for the sources that it left out",
-        )
-    _check_unique(documents, where)
     collection = config.collection
-    if isinstance(collection, CategoryCollection):
-        documents = documents.with_columns(pl.col(CLASS_COLUMN[collection.kind]).alias("class"))
-        documents = documents.filter(pl.col("class").is_not_null())
-        documents = _keep_classes(documents, collection, where)
-    else:
-        documents = documents.with_columns(pl.lit("").alias("class"))
-    # No token has less than a byte, so these cannot be long enough.
-    documents = documents.filter(pl.col("text").str.len_bytes() >= config.shortest - N_PREFIX)
-    kept = _drop_repeated_texts(documents)
-    if len(kept) < len(documents):
-        log.warning(
-            "left out %d of %d documents whose text is that of another",
-            len(documents) - len(kept),
-            len(documents),
-        )
-    ranked = kept.select(
-        "document",
-        "class",
-        "group",
-        _ranks(config.seed, kept["document"]).alias("rank"),
-        _ranks(config.seed, kept["group"]).alias("group_rank"),
-    ).sort("rank", "document")
-    return (
-        ranked.with_columns(pl.int_range(pl.len()).over("class", "group").alias("turn"))
-        .sort("class", "turn", "group_rank", "group")
-        .select("document", "class")
-    )
-
-
-def _ranks(seed: int, names: pl.Series) -> pl.Series:
-    ranks = {name: hash_of(seed, names.name, name) >> 64 for name in names.unique()}
-    return pl.Series([ranks[name] for name in names], dtype=pl.UInt64)
-
-
-def _check_unique(documents: pl.DataFrame, where: str) -> None:
-    repeated = documents.filter(pl.col("document").is_duplicated())["document"].unique().sort()
-    if len(repeated):
+    names = candidates["document"].to_list()
+    found: list[Window] | None = None
+    if isinstance(collection, CompoundWords):
+        found = choose_compound_windows(config, names, texts, source)
+    elif isinstance(collection, People):
+        found = choose_people_windows(config, names, texts, people, source)
+    elif isinstance(collection, Latex) and collection.windows == "constructs":
+        found = choose_latex_windows(config, names, texts, source)
+    if found is not None and not found:
         raise DataError(
-            f"{len(repeated)} documents occur more than once, such as {repeated[0]!r}",
-            where=where,
-            fix="give each document of the corpus a name of its own",
+            f"the corpus has no windows for the collection {collection.kind}",
+            where=config.corpus,
+            fix="read more text, or lower n_ctx, min_tokens or the collection's least numbers",
         )
-
-
-def _keep_classes(
-    documents: pl.DataFrame, collection: CategoryCollection, where: str
-) -> pl.DataFrame:
-    known = set(documents["class"].unique())
-    unknown = [name for name in collection.classes if name not in known]
-    if unknown and collection.missing_classes == "error":
-        raise DataError(
-            f"the corpus has no documents of: {', '.join(unknown)}; "
-            f"it has: {', '.join(sorted(known)) or 'no classes at all'}",
-            where=where,
-            fix="change collection.classes of the dataset, or set missing_classes: leave_out",
-        )
-    for name in unknown:
-        log.warning("class %s left out: the corpus has no documents of it", name)
-    if collection.classes:
-        documents = documents.filter(pl.col("class").is_in(collection.classes))
-    return documents
-
-
-def _drop_repeated_texts(documents: pl.DataFrame) -> pl.DataFrame:
-    keyed = documents.with_columns(pl.col("text").str.strip_chars().alias("key"))
-    several = pl.col("class").n_unique().over("key") > 1
-    first = pl.col("document") == pl.col("document").min().over("key", "class")
-    return keyed.filter(first & ~several).drop("key")
+    return found
 
 
 def _crops_of_class(
@@ -342,9 +314,10 @@ def _assemble(
     config: DatasetConfig,
     tokenizer: TextTokenizer,
     crops: Sequence[Crop],
-    class_of: dict[str, str],
+    strata: Sequence[str],
     documents: pl.DataFrame,
     texts: dict[str, str],
+    targets: Sequence[Target] = (),
 ) -> TokenDataset:
     tokens = np.full((len(crops), config.n_ctx), tokenizer.document_token, dtype=np.int32)
     starts = np.full_like(tokens, NO_CHARACTER)
@@ -365,10 +338,18 @@ def _assemble(
             "n_prefix": pl.Series([N_PREFIX] * len(crops), dtype=pl.Int32),
             "text": [texts[crop.document][crop.char_start : crop.char_end] for crop in crops],
         }
-    ).join(documents.drop("text"), on="document", how="left", maintain_order="left")
+    ).join(
+        documents.drop("text", WORDS_COLUMN, strict=False),
+        on="document",
+        how="left",
+        maintain_order="left",
+    )
+    if isinstance(config.collection, People):
+        joint = joint_groups(table["group"].to_list(), [target.name for target in targets])
+        table = table.with_columns(pl.Series("group", joint))
     is_test = grouped_split(
         table["group"].to_numpy(),
-        np.array([class_of[document] for document in table["document"]], dtype=str),
+        np.array(strata, dtype=str),
         config.test_fraction,
         config.seed,
     )
@@ -379,4 +360,14 @@ def _assemble(
         "sequence", "document", "corpus", "subset", "language", "group", "char_start", "char_end",
         "n_tokens", "n_prefix", "split", "text",
     )  # fmt: skip
+    if WORDS_COLUMN in documents.columns:
+        table = table.with_columns(words_of_crops(table, documents))
+    if isinstance(config.collection, Latex):
+        around = [around_crop(texts[c.document], c.char_start, c.char_end) for c in crops]
+        table = table.with_columns(
+            pl.Series("before", [before for before, _ in around], dtype=pl.String),
+            pl.Series("after", [after for _, after in around], dtype=pl.String),
+        )
+    elif targets:
+        table = table.with_columns(target_columns(targets))
     return TokenDataset(tokens, starts, ends, table)

@@ -15,22 +15,11 @@ from artneuro.core.errors import ConfigError, ModelError
 from artneuro.models.hooks import adapter_of
 from artneuro.models.info import ModelShape
 from artneuro.models.shapes import count_weights, read_config, shape_of
+from artneuro.models.tokenizer_files import TOKENIZER_FIX, check_tokenizer_files
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-TOKENIZER_FIX = (
-    "put its tokenizer files into the model's source, or set 'tokenizer:' of the model to another "
-    "model that shares it"
-)
 
 
 @dataclass(frozen=True)
@@ -107,11 +96,7 @@ def load_tokenizer(folder: str | Path, trust_remote_code: bool = False) -> Any:
     ModelError
         If the folder has none that transformers can read.
     """
-    # Some tokenizer classes of transformers come up empty, rather than fail, where no file is.
-    if not any((Path(folder) / name).is_file() for name in TOKENIZER_FILES):
-        raise ModelError(
-            "the model's folder has no tokenizer files", where=str(folder), fix=TOKENIZER_FIX
-        )
+    check_tokenizer_files(folder)
     try:
         return AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=trust_remote_code

@@ -2,14 +2,107 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from artneuro.core.config import Name, Section
 
-Ranking = Literal["mean_difference", "f_statistic", "mutual_information", "l1_logistic", "random"]
+Ranking = Literal[
+    "mean_difference",
+    "f_statistic",
+    "mutual_information",
+    "l1_logistic",
+    "adaptive",
+    "best_subset",
+    "random",
+]
 Control = Literal["shuffled_labels"]
+
+# Numbers of neurons of adaptive thresholding (thesis, section A.2.3).
+SCHEDULE = (256, 128, 64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
+
+
+class SparsityConfig(Section):
+    """Probes from many neurons down to one by adaptive thresholding, against random bases (thesis,
+    section A.2.3 and figure A.2).
+    """
+
+    datasets: list[Name] = Field(
+        [], description="Token datasets whose whole sparsity curves are fitted: names."
+    )
+    schedule: list[int] = Field(
+        list(SCHEDULE),
+        description="Numbers of neurons, strictly descending; of the ranking adaptive too.",
+    )
+    prefilter: int = Field(
+        256,
+        ge=1,
+        description="The first step sees only this many neurons of a layer: those with the "
+        "largest absolute difference of class means.",
+    )
+    random_draws: int = Field(
+        16,
+        ge=0,
+        description="Random orthogonal bases at k = 1; at k neurons this over the square root of "
+        "k, rounded, and at least one. 0: no such baseline.",
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _descending(cls, values: list[int]) -> list[int]:
+        if not descends(values):
+            raise ValueError("not strictly descending numbers of one neuron or more")
+        return values
+
+
+class EnumerationConfig(Section):
+    """Lists of all neurons that tell a feature, not only the best ones (thesis, section 2.6.1)."""
+
+    datasets: list[Name] = Field([], description="Token datasets to enumerate neurons on: names.")
+    neurons_per_layer: int = Field(
+        30,
+        ge=1,
+        description="Neurons of each layer that are probed alone: those with the largest absolute "
+        "difference of class means.",
+    )
+    pruning_k: int = Field(
+        3, ge=1, le=64, description="Neurons of each probe of the iterative pruning."
+    )
+    pruning_rounds: int = Field(
+        8,
+        ge=0,
+        description="Probes are fitted on what the ones before left over at most this many times.",
+    )
+    pruning_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Pruning ends with the first probe whose F1 on the training split is below "
+        "this share of the first probe's.",
+    )
+
+
+class ComparisonConfig(Section):
+    """Rankings that take too long for every dataset, fitted where methods are compared (thesis,
+    table A.4).
+    """
+
+    datasets: list[Name] = Field(
+        [], description="Token datasets on which the further rankings are fitted: names."
+    )
+    rankings: list[Ranking] = Field(
+        [],
+        description="Rankings fitted there in addition to probing.rankings, without controls.",
+    )
+    subset_prefilter: int = Field(
+        256,
+        ge=1,
+        description="The ranking best_subset sees only this many neurons of a layer: those with "
+        "the largest absolute difference of class means.",
+    )
 
 
 class ProbingConfig(Section):
@@ -71,9 +164,32 @@ class ProbingConfig(Section):
         40, ge=2, description="Bins of the activation histograms of the best neurons."
     )
 
+    comparison: ComparisonConfig = Field(
+        ComparisonConfig(), description="Costly rankings, and where they are fitted."
+    )
+    sparsity: SparsityConfig = Field(
+        SparsityConfig(), description="Whole sparsity curves by adaptive thresholding."
+    )
+    enumeration: EnumerationConfig = Field(
+        EnumerationConfig(), description="Enumeration of all neurons that tell a feature."
+    )
+
     @field_validator("sites", "rankings", "controls")
     @classmethod
     def _distinct(cls, values: list[str]) -> list[str]:
         if len(set(values)) != len(values):
             raise ValueError("a name is given twice")
         return values
+
+    @model_validator(mode="after")
+    def _new_rankings(self) -> ProbingConfig:
+        further = self.comparison.rankings
+        if len({*self.rankings, *further}) != len(self.rankings) + len(further):
+            raise ValueError("comparison.rankings: a ranking is given twice or is in rankings")
+        return self
+
+
+def descends(schedule: Sequence[int]) -> bool:
+    """Whether a schedule of sizes is not empty, descends strictly and stays above zero."""
+    falls = all(a > b for a, b in itertools.pairwise(schedule))
+    return len(schedule) > 0 and falls and schedule[-1] >= 1

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from distributed import as_completed
 from threadpoolctl import threadpool_limits
 
 from artneuro.activations.store import open_store
 from artneuro.core.artifacts import write_table
 from artneuro.core.config import DaskConfig
-from artneuro.core.dask import dask_client
-from artneuro.core.logs import Progress
 from artneuro.probing.config import ProbingConfig
 from artneuro.probing.data import Feature, load_features
 from artneuro.probing.inputs import check_sites, read_layer
 from artneuro.probing.layer import LayerProbes, probe_layer
+from artneuro.probing.tasks import run_tasks
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +51,19 @@ SCORES_SCHEMA = pl.Schema(
         "converged": pl.Boolean(),
     }
 )
+TIMES_SCHEMA = pl.Schema(
+    {
+        "model": pl.String(),
+        "dataset": pl.String(),
+        "site": pl.String(),
+        "collection": pl.String(),
+        "feature": pl.String(),
+        "layer": pl.Int16(),
+        "control": pl.String(),
+        "method": pl.String(),
+        "seconds": pl.Float64(),
+    }
+)
 SORT = ["site", "collection", "feature", "layer", "control", "method", "k"]
 
 
@@ -62,6 +73,7 @@ def fit_probes(
     rows: Path,
     labels: Path,
     scores: Path,
+    times: Path | None = None,
     *,
     model: str,
     dataset: str,
@@ -79,6 +91,9 @@ def fit_probes(
     scores : path
         Where the table of the schema `scores` is written, sorted; the same bytes for any number
         of workers.
+    times : path, optional
+        Where the table of the schema `times` is written: CPU seconds, which differ from run to run
+        and so have a table of their own.
     model, dataset : str
         Names for the table.
     dask : DaskConfig
@@ -118,46 +133,41 @@ def fit_probes(
     )
     # Compiles once here; the workers then load the compiled code from the cache.
     warm_up(config)
-    parts: dict[tuple[str, int, int], pl.DataFrame] = {}
-    with dask_client(dask, threads) as client:
-        futures = {
-            client.submit(_probe_task, config, str(store), str(rows), str(labels), *task): task
-            for task in tasks
-        }
-        counter = Progress("probes", len(tasks), "tasks", log)
-        for future, part in as_completed(futures, with_results=True, raise_errors=True):
-            parts[futures[future]] = part
-            future.release()
-            counter.add(1)
-    table = pl.concat([parts[task] for task in tasks]).with_columns(
-        pl.lit(model).alias("model"), pl.lit(dataset).alias("dataset")
+    where = (str(store), str(rows), str(labels))
+    parts = run_tasks(
+        _probe_task, [(config, *where, *task) for task in tasks], dask, threads, label="probes"
     )
+    names = [pl.lit(model).alias("model"), pl.lit(dataset).alias("dataset")]
+    table = pl.concat([found for found, _ in parts]).with_columns(names)
     table = table.select(SCORES_SCHEMA.names()).cast(SCORES_SCHEMA).sort(SORT)
     failed = table.height - int(table["converged"].sum())
     if failed:
         log.warning("%d of %d probes did not converge (column converged)", failed, table.height)
     write_table(table, scores)
+    if times is not None:
+        took = pl.concat([seconds for _, seconds in parts]).with_columns(names)
+        write_table(took.select(TIMES_SCHEMA.names()).cast(TIMES_SCHEMA).sort(SORT[:-1]), times)
 
 
 def _probe_task(
     config: ProbingConfig, store: str, rows: str, labels: str, site: str, layer: int, first: int
-) -> pl.DataFrame:
-    """Scores of one block of features on one layer; runs on a worker."""
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Scores and times of one block of features on one layer; runs on a worker."""
     features = load_features(rows, labels)[first : first + FEATURES_PER_TASK]
     activations = read_layer(store, site, layer, features)
     # One thread: workers share the cores, and the order of sums must not depend on their number.
     with threadpool_limits(1):
         found = probe_layer(config, activations, features, site=site, layer=layer)
-    return pl.concat([_table(probes, site, layer) for probes in found])
+    return (
+        pl.concat([_table(probes, site, layer) for probes in found]),
+        pl.concat([_times(probes, site, layer) for probes in found]),
+    )
 
 
 def _table(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
     methods, k = found.supports.shape
     sizes = np.tile(np.arange(1, k + 1), methods)
     feature, n = found.feature, methods * k
-
-    def lists(values: np.ndarray) -> list[list]:
-        return [values[m, : j + 1].tolist() for m in range(methods) for j in range(k)]
 
     return pl.DataFrame(
         {
@@ -168,7 +178,7 @@ def _table(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
             "method": np.repeat(np.array(found.methods), k).tolist(),
             "k": sizes.tolist(),
             "control": [found.control] * n,
-            "neurons": lists(found.supports),
+            "neurons": [found.neurons(m, j + 1).tolist() for m in range(methods) for j in range(k)],
             "coef": [
                 found.probes.coef[m, j, : j + 1].tolist() for m in range(methods) for j in range(k)
             ],
@@ -185,6 +195,21 @@ def _table(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
             "converged": found.probes.converged.ravel(),
         },
         schema={k: t for k, t in SCORES_SCHEMA.items() if k not in ("model", "dataset")},
+    )
+
+
+def _times(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
+    n = len(found.methods)
+    return pl.DataFrame(
+        {
+            "site": [site] * n,
+            "collection": [found.feature.collection] * n,
+            "feature": [found.feature.name] * n,
+            "layer": [layer] * n,
+            "control": [found.control] * n,
+            "method": list(found.methods),
+            "seconds": found.seconds,
+        }
     )
 
 

@@ -76,6 +76,62 @@ def fit_probes_nested(
     return Probes(coef, intercept, converged)
 
 
+def fit_probes_of(
+    columns: np.ndarray, positive: np.ndarray, supports: np.ndarray, sizes: np.ndarray, C: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit one probe for each support, on as many of its neurons as `sizes` says.
+
+    Parameters
+    ----------
+    columns, positive, C
+        As for `fit_probes_nested`, which solves the same problem.
+    supports : ndarray of int, shape (supports, k)
+        Lines of `columns`; what follows the first `sizes[s]` of support s is not read.
+    sizes : ndarray of int, shape (supports,)
+
+    Returns
+    -------
+    coef : ndarray of shape (supports, k)
+        0 after the first `sizes[s]`.
+    intercept : ndarray of shape (supports,)
+    converged : ndarray of bool, shape (supports,)
+    """
+    return _fit_of(
+        np.ascontiguousarray(columns, dtype=np.float64),
+        np.asarray(positive, dtype=np.float64),
+        C * balanced_weights(positive),
+        np.ascontiguousarray(supports, dtype=np.int64),
+        np.ascontiguousarray(sizes, dtype=np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _fit_of(columns, target, weight, supports, sizes):  # pragma: no cover - compiled
+    n_supports, k = supports.shape
+    coef, intercept = np.zeros((n_supports, k)), np.zeros(n_supports)
+    converged = np.zeros(n_supports, np.bool_)
+    z = np.ones((k + 1, target.size))
+    penalty, theta = np.zeros(k + 1), np.zeros(k + 1)
+    mean, spread = np.zeros(k), np.ones(k)
+    for s in range(n_supports):
+        size = sizes[s]
+        for j in range(size):
+            x = columns[supports[s, j]]
+            mean[j], spread[j] = _mean_and_spread(x)
+            for i in range(target.size):
+                z[j + 1, i] = (x[i] - mean[j]) / spread[j]
+            penalty[j + 1] = 1.0 / spread[j] ** 2
+        theta[:] = 0.0
+        converged[s] = _newton(
+            z[: size + 1], target, weight, penalty[: size + 1], theta[: size + 1]
+        )
+        intercept[s] = theta[0]
+        for j in range(size):
+            coef[s, j] = theta[j + 1] / spread[j]
+            intercept[s] -= coef[s, j] * mean[j]
+    return coef, intercept, converged
+
+
 @njit(cache=True, nogil=True)
 def _fit_nested(columns, target, weight, supports):  # pragma: no cover - compiled
     n_supports, k = supports.shape

@@ -250,7 +250,7 @@ def _walk(folder: Path, tree: _Tree, top: bool = False) -> tuple[bool, int]:
         elif name in explained or name.startswith(".") or name.endswith(IGNORED_SUFFIXES):
             continue
         elif entry.is_dir(follow_symlinks=False):
-            if name in IGNORED_FOLDERS:
+            if top and name in IGNORED_FOLDERS:
                 continue
             below, n = _walk(path, tree)
             any_sidecar, strays = any_sidecar or below, strays + n

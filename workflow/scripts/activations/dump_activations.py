@@ -25,6 +25,7 @@ if __name__ == "__main__":
             threads=job.threads,
             tokenizer=job.cfg["tokenizer"],
             trust_remote_code=job.cfg["trust_remote_code"],
+            code=job.code,
             work=store.with_name("activations.parts"),
         )
         job.note(**asdict(facts))

@@ -15,5 +15,6 @@ if __name__ == "__main__":
             documents=Path(job.input.documents),
             tokens=Path(job.output.tokens),
             sequences=Path(job.output.sequences),
+            people=Path(job.input.people[0]) if job.input.get("people") else None,
         )
         job.note(seed=config.seed)

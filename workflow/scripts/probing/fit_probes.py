@@ -16,6 +16,7 @@ if __name__ == "__main__":
             rows=Path(job.input.rows),
             labels=Path(job.input.labels),
             scores=Path(job.output.scores),
+            times=Path(job.output.times),
             model=job.wildcards.model,
             dataset=job.wildcards.dataset,
             dask=DaskConfig(**job.compute["dask"]),

@@ -13,6 +13,7 @@ from artneuro.core.errors import ConfigError, DataError
 from artneuro.core.hashing import content_files
 from artneuro.core.sources import SOURCE_FILE
 from artneuro.datasets.corpus_config import Part
+from artneuro.datasets.words import Word
 
 GLOB_CHARACTERS = frozenset("*?[")
 BINARY_SNIFF_BYTES = 8192
@@ -32,6 +33,8 @@ class RawDocument:
         The text.
     subset, language : str or None
         Where the record itself says so; else None and the part's hold.
+    words : tuple of Word or None
+        The words of the text with their grammar, where the part gives it.
     """
 
     key: str
@@ -39,6 +42,7 @@ class RawDocument:
     text: str
     subset: str | None = None
     language: str | None = None
+    words: tuple[Word, ...] | None = None
 
 
 @dataclass(frozen=True)

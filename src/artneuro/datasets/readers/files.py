@@ -9,13 +9,22 @@ from pathlib import Path
 
 from artneuro.datasets.corpus_config import FilesPart
 from artneuro.datasets.readers.base import RawDocument, group_of, part_files, read_text
-from artneuro.datasets.readers.formats import brown_text, email_text, latex_text, man_text, tidy
+from artneuro.datasets.readers.brown import read_tagged_brown
+from artneuro.datasets.readers.formats import (
+    brown_text,
+    email_text,
+    latex_source,
+    latex_text,
+    man_text,
+    tidy,
+)
 
 log = logging.getLogger(__name__)
 
 PLAIN: dict[str, Callable[[str], str]] = {
     "plain": tidy,
     "latex": latex_text,
+    "latex_source": latex_source,
     "man": man_text,
     "brown": brown_text,
 }
@@ -44,6 +53,9 @@ def read_files(part: FilesPart, folder: Path | None) -> Iterator[RawDocument]:
             body, subject = email_text(text)
             group = subject if subject and part.group is None else group_of(part, file.name)
             yield RawDocument(file.name, group, body)
+        elif part.format == "brown_tagged":
+            tagged = read_tagged_brown(text, file.name)
+            yield RawDocument(file.name, group_of(part, file.name), tagged.text, words=tagged.words)
         else:
             yield RawDocument(file.name, group_of(part, file.name), PLAIN[part.format](text))
     for reason, count in skipped.items():

@@ -22,6 +22,11 @@ def tidy(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", lines).strip()
 
 
+def latex_source(text: str) -> str:
+    """LaTeX source with its preamble and comments, without Sweave's code chunks."""
+    return tidy(_SWEAVE_CHUNK.sub("", text))
+
+
 def latex_text(text: str) -> str:
     """The body of a LaTeX document as source, without comments and Sweave's code chunks."""
     body = _SWEAVE_CHUNK.sub("", text)

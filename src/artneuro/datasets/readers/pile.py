@@ -151,7 +151,11 @@ def _open(origin: str) -> IO[bytes]:
     if origin.startswith("http://"):
         raise ConfigError("only https addresses are read", origin, "use https or a local file")
     if origin.startswith("https://"):
-        return cast(IO[bytes], urllib.request.urlopen(origin, timeout=URL_TIMEOUT_S))
+        answer = urllib.request.urlopen(origin, timeout=URL_TIMEOUT_S)
+        if not answer.url.startswith("https://"):
+            answer.close()
+            raise SourceError(f"the address leads to {answer.url}, which is not https", origin)
+        return cast(IO[bytes], answer)
     return open(origin, "rb")
 
 

@@ -1,0 +1,54 @@
+"""Many small tasks of one job as one Dask graph."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from distributed import as_completed
+
+from artneuro.core.config import DaskConfig
+from artneuro.core.dask import dask_client
+from artneuro.core.logs import Progress
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def run_tasks(
+    work: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    dask: DaskConfig,
+    threads: int,
+    *,
+    label: str,
+) -> list[T]:
+    """What `work(*task)` returns for each task, in their order, whichever worker ran it.
+
+    Parameters
+    ----------
+    work : callable
+        A function of a module; runs on the workers.
+    tasks : sequence of tuple
+        Small arguments, such as paths and numbers.
+    dask : DaskConfig
+        Where the tasks run.
+    threads : int
+        Cores of the job.
+    label : str
+        Name of the progress lines.
+    """
+    parts: dict[int, T] = {}
+    with dask_client(dask, threads) as client:
+        # Not pure: two tasks with equal arguments are still two.
+        futures = {
+            client.submit(work, *task, pure=False): place for place, task in enumerate(tasks)
+        }
+        counter = Progress(label, len(tasks), "tasks", log)
+        for future, part in as_completed(futures, with_results=True, raise_errors=True):
+            parts[futures[future]] = part
+            future.release()
+            counter.add(1)
+    return [parts[place] for place in range(len(tasks))]

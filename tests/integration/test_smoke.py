@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from artneuro.core.artifacts import read_table
-from artneuro.core.errors import StoreError
 from artneuro.provenance.audit import audit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,22 +81,3 @@ def test_the_report_is_there_and_needs_nothing_else(run: Path) -> None:
 def test_snakemakes_own_report(run: Path) -> None:
     snakemake(run, "--report", "report.html")
     assert (run / "report.html").stat().st_size > 10_000
-
-
-def test_a_corrupt_chunk_is_found_and_only_what_follows_is_rebuilt(run: Path) -> None:
-    from artneuro.activations.store import open_store
-
-    store = run / "results" / "activations" / MODEL / "text_features" / "activations.zarr"
-    victim = max(store.rglob("c/*/*/*"), key=lambda p: p.stat().st_size)
-    data = bytearray(victim.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    victim.write_bytes(bytes(data))
-    found = audit(run / "results", run).findings
-    assert any("text_features" in str(f) for f in found)
-    layer = int(victim.relative_to(store).parts[2])
-    opened = open_store(store)
-    with pytest.raises(StoreError):
-        opened.read("mlp_post", opened.layers[layer])
-    snakemake(run, "--force", str(store.relative_to(run)))
-    snakemake(run)
-    assert not audit(run / "results", run).findings

@@ -76,8 +76,3 @@ def test_the_report_is_there_and_needs_nothing_else(run: Path) -> None:
     assert "SmolLM2" in page or MODEL in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script src" not in page
-
-
-def test_snakemakes_own_report(run: Path) -> None:
-    snakemake(run, "--report", "report.html")
-    assert (run / "report.html").stat().st_size > 10_000

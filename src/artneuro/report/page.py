@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from artneuro.core.artifacts import write_text
 from artneuro.core.errors import DataError
-from artneuro.report import choose, style
+from artneuro.report import choose
 from artneuro.report.collect import (
     NEURON_COLUMNS,
     TRANSFER_COLUMNS,
@@ -29,9 +26,8 @@ from artneuro.report.collect import (
     trace_jobs,
 )
 from artneuro.report.config import ReportConfig
+from artneuro.report.environment import csp_hash, template_environment, template_text
 from artneuro.report.views import SectionView, section_views
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 def build_report(
@@ -87,13 +83,13 @@ def build_report(
     jobs = trace_jobs(path for paths in given for path in as_paths(paths))
     found_sources, datasets = read_sources(sources), read_datasets(sequences, labels, rows)
     page = (
-        _environment()
+        template_environment()
         .get_template("page.html")
         .render(
             config=config,
-            style=Markup(_template_text("style.css")),
-            script=Markup(_template_text("script.js")),
-            script_hash=_csp_hash(_template_text("script.js")),
+            style=Markup(template_text("style.css")),
+            script=Markup(template_text("script.js")),
+            script_hash=csp_hash(template_text("script.js")),
             headline=headline(table, config.good_f1),
             summary=_with_transfer(choose.summary(table, config.good_f1), views),
             sections=views,
@@ -164,30 +160,3 @@ def _where_run(jobs: list[JobFacts]) -> list[dict[str, Any]]:
             groups.items(), key=lambda item: (-len(item[1]), str(item[0]))
         )
     ]
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": style.score,
-        "number": style.count,
-        "duration": style.duration,
-        "name": style.name_of,
-        "heading": style.heading_of,
-    }
-    return environment
-
-
-def _template_text(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8").strip()
-
-
-def _csp_hash(script: str) -> str:
-    """The one script that a browser may run: nothing that slipped into the page can."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,12 @@ from artneuro.core.artifacts import write_table
 from artneuro.core.errors import DataError, ModelError
 from artneuro.datasets.config import DatasetConfig
 from artneuro.datasets.crops import Piece, crop_pieces, pieces_of
-from artneuro.datasets.tokenizer import TextTokenizer, load_tokenizer
+from artneuro.datasets.tokenizer import (
+    TextTokenizer,
+    _make_fast,
+    _read_saved,
+    load_tokenizer,
+)
 from artneuro.datasets.tokens import build_tokens, make_token_dataset, read_token_dataset
 from tests.tiny import SENTENCES, make_tokenizer
 
@@ -407,6 +413,25 @@ def test_what_the_tokenizer_puts_first_is_the_document_token(tmp_path):
     tokenizer = load_tokenizer(folder)
     assert tokenizer.backend.id_to_token(tokenizer.document_token) == "<s>"
     assert tokenizer.document_token not in tokenizer.encode(["<s> text"])[0].ids
+
+
+@pytest.mark.parametrize("bos", [None, "<s>"])
+def test_a_saved_tokenizer_is_what_transformers_makes_of_it(tmp_path, bos):
+    folder = saved(tmp_path, lambda backend: None, bos_token=bos, eos_token="<|endoftext|>")
+    found, first, last = _read_saved(folder)
+    expected, *named = _make_fast(folder)
+    assert found.to_str() == expected.to_str()
+    assert [first, last] == named
+
+
+def test_a_class_that_changes_the_saved_tokenizer_is_left_to_transformers(folder, tmp_path):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    declared = tmp_path / "tokenizer_config.json"
+    config = json.loads(declared.read_text())
+    declared.write_text(json.dumps({**config, "tokenizer_class": "GPT2Tokenizer"}))
+    assert _read_saved(tmp_path) is None
+    assert load_tokenizer(tmp_path).backend.get_vocab() == load_tokenizer(folder).backend.get_vocab()
 
 
 def test_the_end_of_text_comes_before_a_chat_marker(tmp_path):

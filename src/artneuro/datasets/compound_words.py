@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from artneuro.core.errors import DataError
 from artneuro.datasets.config import CompoundWords, DatasetConfig
@@ -165,6 +164,9 @@ def choose_pairs(config: CompoundWords, counts: PairCounts) -> list[Pair]:
 
 
 def _frequent_pairs(config: CompoundWords, counts: PairCounts) -> list[Pair]:
+    # Importing scikit-learn takes seconds, and every dataset imports this module.
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     chosen: list[Pair] = []
     for pair, count in sorted(counts.pairs.items(), key=lambda item: (-item[1], item[0])):
         if len(chosen) == config.max_words or count < config.min_positives:

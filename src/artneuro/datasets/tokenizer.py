@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from artneuro.core.errors import DataError, ModelError
 from artneuro.models.tokenizer_files import check_tokenizer_files
 
 REPLACEMENT = "\ufffd"
+# Classes of transformers that take tokenizer.json as it is; others change it as they load it.
+_AS_SAVED = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,55 @@ def load_tokenizer(folder: str | Path, document_token: str | None = None) -> Tex
     ModelError
         If the folder has no fast tokenizer, or the tokenizer has no token to put first.
     """
-    # Importing transformers takes a second, and most users of this module only read tables.
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
     path = Path(folder)
     if not path.is_dir():
         raise ModelError(
             "there is no tokenizer folder", where=str(path), fix="run the rule fetch_model"
         )
     check_tokenizer_files(path)
+    backend, bos, eos = _read_saved(path) or _make_fast(path)
+    special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
+    special.update(i for i in map(backend.token_to_id, filter(None, (bos, eos))) if i is not None)
+    document = _document_token(document_token, backend, special, (bos, eos), path)
+    backend.no_padding()
+    backend.no_truncation()
+    # Byte-level post-processors take leading spaces out of the offsets.
+    backend.post_processor = None
+    backend.encode_special_tokens = True
+    return TextTokenizer(backend, document, tuple(sorted(special)))
+
+
+def _read_saved(path: Path) -> tuple[Tokenizer, str | None, str | None] | None:
+    """The saved fast tokenizer of a folder with its first and last token, if there is one.
+
+    What transformers would load, without its seconds of imports: each job of the datasets stage
+    needs a tokenizer and no more of it.
+    """
+    saved, declared = path / "tokenizer.json", path / "tokenizer_config.json"
+    if not (saved.is_file() and declared.is_file()):
+        return None
+    try:
+        backend = Tokenizer.from_file(os.fspath(saved))
+        config = json.loads(declared.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises plain Exception for a file it cannot read
+        raise ModelError(f"cannot load the tokenizer ({error})", where=str(path)) from error
+    if config.get("tokenizer_class") not in _AS_SAVED or "add_bos_token" in config:
+        return None
+    bos, eos = (_content(config.get(key)) for key in ("bos_token", "eos_token"))
+    named = [_content(config.get(key)) for key in ("unk_token", "pad_token")]
+    backend.add_special_tokens([t for t in (bos, eos, *named) if t is not None])
+    return backend, bos, eos
+
+
+def _content(token: str | dict | None) -> str | None:
+    """The text of a special token, which a file may describe with its options."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _make_fast(path: Path) -> tuple[Tokenizer, str | None, str | None]:
+    """The fast tokenizer that transformers makes of a folder, with its first and last token."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
     try:
         loaded = AutoTokenizer.from_pretrained(os.fspath(path), local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -127,17 +170,7 @@ def load_tokenizer(folder: str | Path, document_token: str | None = None) -> Tex
             fix="save it with a tokenizer.json",
         )
     backend = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
-    special.update(i for i in loaded.all_special_ids if i is not None)
-    document = _document_token(
-        document_token, backend, special, (loaded.bos_token, loaded.eos_token), path
-    )
-    backend.no_padding()
-    backend.no_truncation()
-    # Byte-level post-processors take leading spaces out of the offsets.
-    backend.post_processor = None
-    backend.encode_special_tokens = True
-    return TextTokenizer(backend, document, tuple(sorted(special)))
+    return backend, loaded.bos_token, loaded.eos_token
 
 
 def _document_token(

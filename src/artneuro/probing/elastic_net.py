@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from artneuro.probing.logistic import _loss, balanced_weights
+from artneuro.probing.logistic import _loss, balanced_weights, solve_positive
 
 _MAX_SETS = 200
 
@@ -329,7 +329,7 @@ def _support_step(gram, new, slope, l1, l2):  # pragma: no cover - compiled
         matrix[p, p] += l2 + 1e-12 * matrix[p, p]
         value = new[index[p]]
         right[p] = -(slope[index[p]] + l2 * value + (l1 if value > 0 else -l1))
-    delta = np.linalg.solve(matrix, right)
+    delta = solve_positive(matrix, right)
     t = 1.0
     for p in range(count):
         value = new[index[p]]

@@ -254,7 +254,7 @@ def _newton(z, target, weight, penalty, theta):  # pragma: no cover - compiled
             for b in range(a + 1):
                 hessian[a, b] = _weighted_dot(curvature, z[a], z[b])
             hessian[a, a] += penalty[a]
-        step = _solve(hessian, gradient)
+        step = solve_positive(hessian, gradient)
         slope = 0.0
         for a in range(size):
             slope += gradient[a] * step[a]
@@ -294,8 +294,11 @@ def _newton(z, target, weight, penalty, theta):  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
-def _solve(hessian, gradient):  # pragma: no cover - compiled
-    """Solve hessian x = gradient (lower triangle given) after scaling the diagonal to one."""
+def solve_positive(hessian, gradient):  # pragma: no cover - compiled
+    """Solve hessian x = gradient (lower triangle given) after scaling the diagonal to one.
+
+    By Cholesky, written out because the library call takes ten seconds to compile here.
+    """
     size = gradient.size
     scale = np.empty(size)
     for a in range(size):

@@ -17,7 +17,9 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/activations.smk"
+include: "workflow/rules/weights.smk"
 include: "workflow/rules/probing.smk"
+include: "workflow/rules/interventions.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -29,6 +31,7 @@ rule all:
     input:
         rules.build_report.output.page,
         figures,
+        case_pages,
     message:
         "The report is at results/report/index.html"
 
@@ -57,6 +60,16 @@ rule activations:
         "All activations are in results/activations"
 
 
+rule weights:
+    input:
+        [
+            f"results/weights/{m}/neurons.parquet"
+            for m in dict.fromkeys(p.model for p in PROBED)
+        ],
+    message:
+        "What the weights of the models say is in results/weights"
+
+
 rule probing:
     input:
         [
@@ -65,9 +78,18 @@ rule probing:
         ],
         probing_tables("sparsity", CURVES),
         probing_tables("single_neurons", ENUMERATED),
+        probing_tables("superposition", SUPERPOSED),
+        probing_tables("refinement_neurons", REFINED),
         rules.collect_methods.output.methods,
     message:
         "All probes are in results/probing"
+
+
+rule interventions:
+    input:
+        intervention_tables("ablations"),
+    message:
+        "All interventions are in results/interventions"
 
 
 rule methods_table:

@@ -9,15 +9,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = Path("results/models/smollm2-135m/weights")
 STORE = Path("results/activations/smollm2-135m/natural_language/activations.zarr")
+# The dataset of most rows.
+LARGEST = Path("results/activations/smollm2-135m/text_features/activations.zarr")
 
 
 def main() -> None:
     """Make what the benchmarks run on, then run each in a process of its own."""
-    subprocess.run(["snakemake", "--cores", "all", str(STORE)], cwd=ROOT, check=True)
+    stores = [str(STORE), str(LARGEST)]
+    subprocess.run(["snakemake", "--cores", "all", *stores], cwd=ROOT, check=True)
     commands = [
         ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
         ["benchmarks/bench_probing.py", "--store", str(STORE)],
         ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
+        ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],
     ]
     for command in commands:
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)

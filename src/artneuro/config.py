@@ -14,9 +14,10 @@ from artneuro.activations.config import ActivationsConfig
 from artneuro.core.config import ComputeConfig, Name, Section
 from artneuro.core.errors import ConfigError
 from artneuro.core.sources import SourceConfig, load_sources
-from artneuro.datasets.config import DatasetConfig
+from artneuro.datasets.config import CategoryCollection, DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
 from artneuro.datasets.people_config import People, PeopleSource, WordNetPeople
+from artneuro.interventions.config import InterventionsConfig
 from artneuro.models.config import ModelConfig
 from artneuro.probing.config import ProbingConfig
 from artneuro.report.config import ReportConfig
@@ -44,6 +45,9 @@ class Config(Section):
         ActivationsConfig(), description="What is dumped of every model and dataset."
     )
     probing: ProbingConfig = Field(ProbingConfig(), description="Sparse probes.")
+    interventions: InterventionsConfig = Field(
+        InterventionsConfig(), description="Units that are changed while a model runs."
+    )
     report: ReportConfig = Field(ReportConfig(), description="The HTML report.")
     compute: ComputeConfig = Field(ComputeConfig(), description="Devices and parallel work.")
 
@@ -179,8 +183,8 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
             for key, value in named.items():
                 if value is not None and value not in sources:
                     yield unknown(f"corpora.{name}.parts.{i}.{key}", value, sources)
-            # A component of the Pile may be put there later; the plan of a run needs none of it.
-            unread = part.reader == "pile" or name not in used
+            # A component of the Pile or a treebank may be put there later; a plan needs neither.
+            unread = part.reader in ("pile", "conllu") or name not in used
             if not unread and part.path and not glob.glob(part.path, recursive=True):
                 yield f"corpora.{name}.parts.{i}.path: nothing is at {part.path!r} here"
     for name, people in config.people.items():
@@ -222,6 +226,33 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         for chosen in getattr(probing, section).datasets:
             if chosen not in config.datasets:
                 yield unknown(f"probing.{section}.datasets", chosen, config.datasets)
+    for chosen in probing.superposition.datasets:
+        if chosen not in config.datasets:
+            yield unknown("probing.superposition.datasets", chosen, config.datasets)
+        elif config.datasets[chosen].collection.kind != "compound_words":
+            yield f"probing.superposition.datasets: {chosen!r} is not of compound words"
+    for chosen in probing.superposition.background:
+        if chosen not in config.datasets:
+            yield unknown("probing.superposition.background", chosen, config.datasets)
+    if probing.superposition.datasets and probing.superposition.neurons > probing.max_k:
+        yield (
+            f"probing.superposition.neurons: probes are fitted for up to {probing.max_k} neurons "
+            f"(probing.max_k), not for {probing.superposition.neurons}"
+        )
+    for chosen in probing.refinement.datasets:
+        if chosen not in config.datasets:
+            yield unknown("probing.refinement.datasets", chosen, config.datasets)
+    if probing.refinement.datasets and "mlp_post" not in probing.sites:
+        yield "probing.refinement.datasets: it looks at neurons, so probing.sites needs mlp_post"
+    for chosen in config.interventions.context_neurons.datasets:
+        key = "interventions.context_neurons.datasets"
+        if chosen not in config.datasets:
+            yield unknown(key, chosen, config.datasets)
+        elif not isinstance(config.datasets[chosen].collection, CategoryCollection):
+            yield f"{key}: the sequences of {chosen!r} do not have one class each"
+    context_site = config.interventions.context_neurons.site
+    if config.interventions.context_neurons.datasets and context_site not in probing.sites:
+        yield unknown("interventions.context_neurons.site", context_site, probing.sites)
     for site in probing.sites:
         if site not in config.activations.sites:
             yield unknown("probing.sites", site, config.activations.sites)

@@ -73,6 +73,10 @@ def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
             ["probing.transfer.code_elsewhere", "same corpus"],
         ),
         ("probing.datasets", [], ["nothing to do"]),
+        ("probing.refinement", {"datasets": ["poems"]}, ["probing.refinement.datasets", "poems"]),
+        ("probing.superposition", {"datasets": ["poems"]}, ["probing.superposition.d", "poems"]),
+        ("probing.superposition", {"datasets": ["text_features"]}, ["not of compound words"]),
+        ("probing.superposition", {"background": ["poems"]}, ["superposition.background", "poems"]),
         ("corpora.prose.parts.0.only_without", "gone", ["only_without", "'gone'"]),
         ("compute.dask", {"kind": "address"}, ["compute.dask.address"]),
         (

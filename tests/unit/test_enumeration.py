@@ -84,6 +84,7 @@ def test_single_neurons_are_those_of_the_largest_mean_difference(example):
     assert single.filter(feature="one", rank=1)["neuron"].item() == ONE
 
 
+@pytest.mark.slow
 def test_tables_of_all_layers(example, tmp_path):
     config = ProbingConfig(enumeration={"neurons_per_layer": 4, "pruning_rounds": 3})
     enumerate_neurons(

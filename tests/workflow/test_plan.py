@@ -36,12 +36,14 @@ def jobs(output: str) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
+@pytest.mark.slow
 def test_another_folder_with_the_whole_path_of_the_snakefile(tmp_path: Path) -> None:
     found = jobs(plan("-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), cwd=tmp_path))
-    assert found["dump_activations"] == found["fit_probes"] == 5
+    assert found["dump_activations"] == found["fit_probes"] == 10
     assert found["build_report"] == 1
 
 
+@pytest.mark.slow
 def test_the_catalog_finds_the_workflow(tmp_path: Path) -> None:
     found = jobs(plan("-s", str(ROOT / "workflow" / "Snakefile"), "-d", str(tmp_path)))
     assert found["build_report"] == 1
@@ -49,9 +51,10 @@ def test_the_catalog_finds_the_workflow(tmp_path: Path) -> None:
 
 def test_the_slurm_profile_is_found_from_the_root(tmp_path: Path) -> None:
     found = jobs(plan("--profile", "slurm", "-d", str(tmp_path)))
-    assert found["dump_activations"] == 5
+    assert found["dump_activations"] == 10
 
 
+@pytest.mark.slow
 def test_a_config_file_replaces_the_demo_and_a_single_value_changes_it(tmp_path: Path) -> None:
     smoke = str(ROOT / "config" / "smoke.yaml")
     found = jobs(plan("-d", str(tmp_path), "--configfile", smoke))
@@ -61,6 +64,7 @@ def test_a_config_file_replaces_the_demo_and_a_single_value_changes_it(tmp_path:
     assert found["dump_activations"] == 1
 
 
+@pytest.mark.slow
 def test_a_single_result_can_be_asked_for(tmp_path: Path) -> None:
     target = "results/probing/smollm2-135m/code_language/scores.parquet"
     found = jobs(plan("-d", str(tmp_path), target))
@@ -69,6 +73,7 @@ def test_a_single_result_can_be_asked_for(tmp_path: Path) -> None:
     assert "build_report" not in found
 
 
+@pytest.mark.slow
 def test_the_full_scale_is_planned_without_the_network(tmp_path: Path) -> None:
     thesis = str(ROOT / "config" / "thesis.yaml")
     for profile in ([], ["--profile", "slurm"]):
@@ -85,6 +90,7 @@ def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
     assert "Job stats" not in output
 
 
-@pytest.mark.parametrize("rule", ["models", "datasets", "activations", "probing"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["models", "datasets", "activations", "weights", "probing"])
 def test_each_stage_has_a_target(rule: str, tmp_path: Path) -> None:
     assert jobs(plan("-d", str(tmp_path), rule))[rule] == 1

@@ -240,19 +240,23 @@ JOBS = {
     "plot_transfer": 1,
     "plot_methods": 1,
     "build_report": 1,
+    "build_scale_page": 1,
+    "build_methods_page": 1,
 }
 AFTER = {
     "build_report": set(),
+    "build_scale_page": set(),
     "plot_transfer": set(),
     "plot_scores": set(),
     "plot_methods": set(),
-    "collect_methods": {"plot_methods"},
-    "compare_methods": {"collect_methods", "plot_methods"},
+    "build_methods_page": set(),
+    "collect_methods": {"plot_methods", "build_methods_page"},
+    "compare_methods": {"collect_methods", "plot_methods", "build_methods_page"},
     "score_transfer": {"plot_transfer", "build_report"},
     "collect_best_neurons": {"plot_scores", "build_report"},
 }
 AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", "build_report"} | (
-    AFTER["score_transfer"] | {"compare_methods"} | AFTER["compare_methods"]
+    AFTER["score_transfer"] | {"compare_methods", "build_scale_page"} | AFTER["compare_methods"]
 )
 AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
 AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
@@ -316,7 +320,9 @@ def test_edited_template_of_the_report(project: Project):
     template.write_text(template.read_text() + "\n")
     planned = project.plan()
     assert planned["build_report"] == 1
-    assert set(planned) <= {"build_report", "plot_scores", "plot_transfer", "plot_methods"}
+    plots = {"plot_scores", "plot_transfer", "plot_methods"}
+    pages = {"build_report", "build_scale_page", "build_methods_page"}
+    assert set(planned) <= pages | plots
 
 
 def test_edited_script(project: Project):
@@ -384,6 +390,8 @@ SECOND_ONLY = {
     "plot_transfer": 1,
     "plot_methods": 1,
     "build_report": 1,
+    "build_scale_page": 1,
+    "build_methods_page": 1,
 }
 # What more probes on the second dataset make run again: the scores that its neurons have elsewhere
 # are of the first.
@@ -395,6 +403,8 @@ SECOND_PROBES = {
     "plot_scores": 1,
     "plot_methods": 1,
     "build_report": 1,
+    "build_scale_page": 1,
+    "build_methods_page": 1,
 }
 CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "model": ("models.tiny.source.path", "./data/model", from_rules("fetch_model")),
@@ -412,7 +422,7 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "sparsity": (
         "probing.sparsity.datasets",
         ["first"],
-        {"fit_sparsity_curves": 1, "plot_sparsity": 1},
+        {"fit_sparsity_curves": 1, "plot_sparsity": 1, "build_methods_page": 1},
     ),
     "report": ("report.title", "Another title", from_rules("build_report")),
     # Where work runs and what else could be asked for changes no result.

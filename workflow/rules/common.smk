@@ -43,6 +43,8 @@ PROBING = CONFIG.probing.model_dump(
         "comparison",
         "sparsity",
         "enumeration",
+        "superposition",
+        "refinement",
     },
 )
 COMPARED = CONFIG.probing.comparison
@@ -50,6 +52,27 @@ CURVES = [pair for pair in PROBED if pair.dataset in CONFIG.probing.sparsity.dat
 ENUMERATED = [
     pair for pair in PROBED if pair.dataset in CONFIG.probing.enumeration.datasets
 ]
+SUPERPOSED = [
+    pair for pair in PROBED if pair.dataset in CONFIG.probing.superposition.datasets
+]
+REFINED = [
+    pair for pair in PROBED if pair.dataset in CONFIG.probing.refinement.datasets
+]
+ABLATED = [
+    pair
+    for pair in PROBED
+    if pair.dataset in CONFIG.interventions.context_neurons.datasets
+]
+
+# Pages beside the report, each with the pairs that it is about: a page about none is not made.
+CASES = {
+    "methods": PROBED,
+    "superposition": SUPERPOSED,
+    "context_neurons": ABLATED,
+    "refinement": REFINED,
+    "scale": PROBED,
+}
+PAGES = [name for name, pairs in CASES.items() if pairs]
 
 
 wildcard_constraints:
@@ -79,6 +102,22 @@ def dataset_path(table):
         return f"results/datasets/{tokenizer}/{wildcards.dataset}/{table}.parquet"
 
     return path
+
+
+def tokenizer_folder(wildcards):
+    """Input function: the model folder whose tokenizer {model} uses."""
+    return f"results/models/{CONFIG.tokenizer(wildcards.model)}/weights"
+
+
+def refinement_of(wildcards):
+    """The config of the closer look at neurons of {model} on {dataset}."""
+    model = CONFIG.models[wildcards.model]
+    return {
+        "probing": probing_part("refinement", "histogram_bins", "seed"),
+        "dataset": token_dataset(wildcards.dataset),
+        "dtype": model.dtype,
+        "trust_remote_code": model.trust_remote_code,
+    }
 
 
 def existing_files(path):
@@ -149,6 +188,11 @@ def probing_of(wildcards):
     if "best_subset" in rankings:
         prefilter = COMPARED.subset_prefilter
         found.setdefault("comparison", {})["subset_prefilter"] = prefilter
+    if "optimal" in rankings:
+        found.setdefault("comparison", {}).update(
+            optimal_prefilter=COMPARED.optimal_prefilter,
+            optimal_time_limit=COMPARED.optimal_time_limit,
+        )
     if "adaptive" in rankings:
         found["sparsity"] = CONFIG.probing.sparsity.model_dump(
             mode="json", include={"schedule", "prefilter"}
@@ -162,6 +206,11 @@ def probing_part(section, *keys):
         mode="json", exclude={"datasets"}
     )
     return {**{key: PROBING[key] for key in keys}, section: part}
+
+
+def report_part(*keys):
+    """Some keys of the report's config."""
+    return CONFIG.report.model_dump(mode="json", include=set(keys))
 
 
 def transfer_scores(wildcards):
@@ -189,6 +238,29 @@ def figures(wildcards):
     return found + ["results/report/methods.svg"]
 
 
+def background(path):
+    """Input function: a file of each dataset of {model} that superposition is held against."""
+
+    def paths(wildcards):
+        tokenizer = CONFIG.tokenizer(wildcards.model)
+        return [
+            path.format(model=wildcards.model, tokenizer=tokenizer, dataset=dataset)
+            for dataset in CONFIG.probing.superposition.background
+        ]
+
+    return paths
+
+
+def intervention_tables(table):
+    """A table of the interventions stage for each pair whose neurons are ablated."""
+    return [f"results/interventions/{m}/{d}/{table}.parquet" for m, d in ABLATED]
+
+
+def case_pages(wildcards):
+    """Input function: the pages of the case studies that the config asks for."""
+    return [f"results/report/{name}.html" for name in PAGES]
+
+
 def people_sources(wildcards):
     """Input function: the fetched package that a table of people is read from."""
     people = CONFIG.people[wildcards.people]
@@ -196,9 +268,9 @@ def people_sources(wildcards):
 
 
 def people_dump(wildcards):
-    """Input function: the local dump that a table of people is read from."""
+    """Input function: the local dump that a table of people is read from, if it is there."""
     people = CONFIG.people[wildcards.people]
-    return [people.path] if people.reader == "wikidata" else []
+    return existing_files(people.path) if people.reader == "wikidata" else []
 
 
 def people_table(wildcards):

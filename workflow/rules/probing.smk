@@ -15,6 +15,7 @@ rule fit_probes:
             labels={"model": "{model}", "table": "scores of all probes"},
         ),
         times="results/probing/{model}/{dataset}/times.parquet",
+        certificates="results/probing/{model}/{dataset}/certificates.parquet",
     log:
         "logs/probing/{model}/{dataset}/fit_probes.log",
     benchmark:
@@ -199,3 +200,73 @@ rule collect_methods:
         "Comparing the methods of choosing neurons over all models and datasets"
     script:
         "../scripts/probing/collect_methods.py"
+
+
+rule measure_superposition:
+    input:
+        store=rules.dump_activations.output.store,
+        rows=rules.dump_activations.output.rows,
+        labels=dataset_path("labels"),
+        sequences=dataset_path("sequences"),
+        scores=rules.fit_probes.output.scores,
+        background_stores=background(rules.dump_activations.output.store),
+        background_rows=background(rules.dump_activations.output.rows),
+        background_sequences=background(rules.build_tokens.output.sequences),
+        background_tokens=background(rules.build_tokens.output.tokens),
+    output:
+        superposition="results/probing/{model}/{dataset}/superposition.parquet",
+        histograms="results/probing/{model}/{dataset}/superposition_histograms.parquet",
+        basis="results/probing/{model}/{dataset}/superposition_basis.parquet",
+    log:
+        "logs/probing/{model}/{dataset}/measure_superposition.log",
+    benchmark:
+        "logs/probing/{model}/{dataset}/measure_superposition.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    resources:
+        mem_mb=growing(16000),
+        runtime=120,
+    params:
+        cfg=lambda w: {
+            "probing": probing_part("superposition", "sites", "C", "scale", "seed")
+        },
+        code=code("probing/measure_superposition.py"),
+    message:
+        "Measuring superposition of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/probing/measure_superposition.py"
+
+
+rule refine_neurons:
+    input:
+        weights=rules.fetch_model.output.weights,
+        tokenizer=tokenizer_folder,
+        tokens=dataset_path("tokens"),
+        sequences=dataset_path("sequences"),
+        labels=dataset_path("labels"),
+        scores=rules.fit_probes.output.scores,
+    output:
+        neurons="results/probing/{model}/{dataset}/refinement_neurons.parquet",
+        tokens="results/probing/{model}/{dataset}/refinement_tokens.parquet",
+        effects="results/probing/{model}/{dataset}/refinement_effects.parquet",
+        ngrams="results/probing/{model}/{dataset}/refinement_ngrams.parquet",
+        examples="results/probing/{model}/{dataset}/refinement_examples.parquet",
+    log:
+        "logs/probing/{model}/{dataset}/refine_neurons.log",
+    benchmark:
+        "logs/probing/{model}/{dataset}/refine_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 8000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: refinement_of(w),
+        code=code("probing/refine_neurons.py"),
+    message:
+        "Looking closely at neurons of {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/probing/refine_neurons.py"

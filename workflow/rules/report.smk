@@ -135,6 +135,42 @@ rule plot_methods:
         "../scripts/report/plot_methods.py"
 
 
+rule build_superposition_page:
+    input:
+        superposition=probing_tables("superposition", SUPERPOSED),
+        histograms=probing_tables("superposition_histograms", SUPERPOSED),
+        basis=probing_tables("superposition_basis", SUPERPOSED),
+        sparsity=probing_tables("sparsity", [p for p in SUPERPOSED if p in CURVES]),
+        weights=[
+            f"results/weights/{m}/neurons.parquet"
+            for m in dict.fromkeys(p.model for p in SUPERPOSED)
+        ],
+    output:
+        page=report(
+            "results/report/superposition.html",
+            caption="../report/superposition.rst",
+            category="Case studies",
+            labels={"page": "superposition of compound words"},
+        ),
+    log:
+        "logs/report/build_superposition_page.log",
+    benchmark:
+        "logs/report/build_superposition_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("report/build_superposition_page.py"),
+    message:
+        "Writing the page about superposition of compound words"
+    script:
+        "../scripts/report/build_superposition_page.py"
+
+
 rule build_report:
     input:
         models=[
@@ -166,9 +202,140 @@ rule build_report:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        cfg=lambda w: {"report": dump(CONFIG.report)},
+        cfg=lambda w: {"report": dump(CONFIG.report), "pages": PAGES},
         code=code("report/build_report.py"),
     message:
         "Building the report"
     script:
         "../scripts/report/build_report.py"
+
+
+rule build_context_page:
+    input:
+        ablations=intervention_tables("ablations"),
+        activations=intervention_tables("activations"),
+        tokens=intervention_tables("tokens"),
+    output:
+        page=report(
+            "results/report/context_neurons.html",
+            caption="../report/context_neurons.rst",
+            category="Case studies",
+            labels={"page": "context neurons"},
+        ),
+    log:
+        "logs/report/build_context_page.log",
+    benchmark:
+        "logs/report/build_context_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("report/build_context_page.py"),
+    message:
+        "Building the page about context neurons"
+    script:
+        "../scripts/report/build_context_page.py"
+
+
+rule build_methods_page:
+    input:
+        methods=rules.collect_methods.output.methods,
+        sparsity=probing_tables("sparsity", CURVES),
+        single_neurons=probing_tables("single_neurons", ENUMERATED),
+        pruning=probing_tables("pruning", ENUMERATED),
+    output:
+        page=report(
+            "results/report/methods.html",
+            caption="../report/methods_page.rst",
+            category="Sparse probing",
+            labels={"page": "methods of choosing neurons"},
+        ),
+    log:
+        "logs/report/build_methods_page.log",
+    benchmark:
+        "logs/report/build_methods_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("report/build_methods_page.py"),
+    message:
+        "Writing the page about methods"
+    script:
+        "../scripts/report/build_methods_page.py"
+
+
+rule build_refinement_page:
+    input:
+        neurons=probing_tables("refinement_neurons", REFINED),
+        tokens=probing_tables("refinement_tokens", REFINED),
+        effects=probing_tables("refinement_effects", REFINED),
+        ngrams=probing_tables("refinement_ngrams", REFINED),
+        examples=probing_tables("refinement_examples", REFINED),
+        scores=probing_tables("scores", REFINED),
+    output:
+        page=report(
+            "results/report/refinement.html",
+            caption="../report/refinement.rst",
+            category="Case studies",
+            labels={"page": "what single neurons respond to"},
+        ),
+    log:
+        "logs/report/build_refinement_page.log",
+    benchmark:
+        "logs/report/build_refinement_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {"report": report_part("refined_neurons")},
+        code=code("report/build_refinement_page.py"),
+    message:
+        "Writing the page about what single neurons respond to"
+    script:
+        "../scripts/report/build_refinement_page.py"
+
+
+rule build_scale_page:
+    input:
+        models=[
+            f"results/models/{m}/model.json"
+            for m in dict.fromkeys(p.model for p in PROBED)
+        ],
+        scores=probing_tables("scores"),
+    output:
+        page=report(
+            "results/report/scale.html",
+            caption="../report/scale.rst",
+            category="Case studies",
+            labels={"page": "sparsity and scale"},
+        ),
+        table="results/report/scale.parquet",
+    log:
+        "logs/report/build_scale_page.log",
+    benchmark:
+        "logs/report/build_scale_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {"report": report_part("scale_tolerance")},
+        code=code("report/build_scale_page.py"),
+    message:
+        "Writing the page about sparsity and scale"
+    script:
+        "../scripts/report/build_scale_page.py"

@@ -17,6 +17,7 @@ Ranking = Literal[
     "l1_logistic",
     "adaptive",
     "best_subset",
+    "optimal",
     "random",
 ]
 Control = Literal["shuffled_labels"]
@@ -103,6 +104,109 @@ class ComparisonConfig(Section):
         description="The ranking best_subset sees only this many neurons of a layer: those with "
         "the largest absolute difference of class means.",
     )
+    optimal_prefilter: int = Field(
+        50,
+        ge=1,
+        description="The ranking optimal sees only this many neurons of a layer: those with the "
+        "largest absolute difference of class means.",
+    )
+    optimal_time_limit: float = Field(
+        60.0,
+        ge=0,
+        description="Seconds of the ranking optimal for one feature, layer and number of neurons. "
+        "What is not proven by then is the best support found: the table of certificates says so.",
+    )
+
+
+class SuperpositionConfig(Section):
+    """Compound words as sums of few neurons, and the neuron basis against random bases (thesis,
+    sections 2.5.1 and A.1.10).
+    """
+
+    datasets: list[Name] = Field(
+        [], description="Token datasets of compound words that are studied: names."
+    )
+    background: list[Name] = Field(
+        [],
+        description="Further token datasets whose single tokens, but for those that end the "
+        "compound word, count as everything else: names.",
+    )
+    neurons: int = Field(
+        3, ge=2, le=8, description="Neurons whose activations are summed; at most probing.max_k."
+    )
+    histogram_bins: int = Field(40, ge=2, description="Bins of the histograms.")
+    random_bases: int = Field(
+        5, ge=0, description="Random orthogonal bases of a whole layer. 0: no such comparison."
+    )
+    candidates: int = Field(
+        100,
+        ge=1,
+        description="Directions of each basis that are probed alone: those with the largest "
+        "absolute difference of class means.",
+    )
+    kept: int = Field(
+        50, ge=1, description="Of them so many are listed, those with the highest F1 on train."
+    )
+
+
+class RefinementConfig(Section):
+    """A closer look at the best single neurons: what they respond to on every token, and what they
+    do to the output (thesis, section 2.5.4).
+    """
+
+    datasets: list[Name] = Field(
+        [], description="Token datasets whose best neurons are looked at: names."
+    )
+    neurons_per_feature: int = Field(
+        1, ge=1, le=10, description="Neurons of each feature, by F1 on the training split."
+    )
+    max_tokens: int = Field(
+        200_000,
+        ge=1,
+        description="Tokens that the model is run on at most: whole sequences, those of the test "
+        "split first.",
+    )
+    min_count: int = Field(
+        3,
+        ge=1,
+        description="Occurrences of a token whose mean activation is listed; and times that a "
+        "neuron fires on an n-gram that is listed.",
+    )
+    effect_tokens: int = Field(
+        20,
+        ge=1,
+        description="Tokens listed whose logits a neuron raises most, and as many that it lowers.",
+    )
+    firing_quantile: float = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        description="For n-grams a neuron fires where its activation is above this quantile of "
+        "its activations.",
+    )
+    ngram_length: int = Field(4, ge=1, le=8, description="Tokens of the longest n-grams.")
+    min_rate: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of its occurrences that a neuron fires on, of an n-gram that is listed.",
+    )
+    ngrams: int = Field(30, ge=1, description="N-grams listed of each neuron, by mean activation.")
+    example_quantiles: list[float] = Field(
+        [0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0],
+        min_length=2,
+        description="Quantiles of the activation, ascending from 0 to 1: examples are drawn "
+        "between each two.",
+    )
+    examples_per_quantile: int = Field(3, ge=1, description="Examples drawn between two quantiles.")
+
+    @field_validator("example_quantiles")
+    @classmethod
+    def _ascending(cls, values: list[float]) -> list[float]:
+        rises = all(a < b for a, b in itertools.pairwise(values))
+        if not rises or values[0] != 0 or values[-1] != 1:
+            raise ValueError("not ascending from 0 to 1")
+        return values
 
 
 class ProbingConfig(Section):
@@ -172,6 +276,13 @@ class ProbingConfig(Section):
     )
     enumeration: EnumerationConfig = Field(
         EnumerationConfig(), description="Enumeration of all neurons that tell a feature."
+    )
+    superposition: SuperpositionConfig = Field(
+        SuperpositionConfig(), description="The case study of superposition in compound words."
+    )
+
+    refinement: RefinementConfig = Field(
+        RefinementConfig(), description="A closer look at the best single neurons."
     )
 
     @field_validator("sites", "rankings", "controls")

@@ -64,6 +64,25 @@ TIMES_SCHEMA = pl.Schema(
         "seconds": pl.Float64(),
     }
 )
+CERTIFICATES_SCHEMA = pl.Schema(
+    {
+        "model": pl.String(),
+        "dataset": pl.String(),
+        "site": pl.String(),
+        "collection": pl.String(),
+        "feature": pl.String(),
+        "layer": pl.Int16(),
+        "control": pl.String(),
+        "method": pl.String(),
+        "k": pl.Int8(),
+        "objective": pl.Float64(),
+        "bound": pl.Float64(),
+        "gap": pl.Float64(),
+        "status": pl.String(),
+        "nodes": pl.Int64(),
+        "seconds": pl.Float64(),
+    }
+)
 SORT = ["site", "collection", "feature", "layer", "control", "method", "k"]
 
 
@@ -74,6 +93,7 @@ def fit_probes(
     labels: Path,
     scores: Path,
     times: Path | None = None,
+    certificates: Path | None = None,
     *,
     model: str,
     dataset: str,
@@ -94,6 +114,9 @@ def fit_probes(
     times : path, optional
         Where the table of the schema `times` is written: CPU seconds, which differ from run to run
         and so have a table of their own.
+    certificates : path, optional
+        Where the table of the schema `certificates` is written: what the ranking `optimal` proved
+        of each support (`artneuro.probing.optimal.Certificate`). Empty without that ranking.
     model, dataset : str
         Names for the table.
     dask : DaskConfig
@@ -138,21 +161,28 @@ def fit_probes(
         _probe_task, [(config, *where, *task) for task in tasks], dask, threads, label="probes"
     )
     names = [pl.lit(model).alias("model"), pl.lit(dataset).alias("dataset")]
-    table = pl.concat([found for found, _ in parts]).with_columns(names)
+    table = pl.concat([found for found, _, _ in parts]).with_columns(names)
     table = table.select(SCORES_SCHEMA.names()).cast(SCORES_SCHEMA).sort(SORT)
     failed = table.height - int(table["converged"].sum())
     if failed:
         log.warning("%d of %d probes did not converge (column converged)", failed, table.height)
     write_table(table, scores)
     if times is not None:
-        took = pl.concat([seconds for _, seconds in parts]).with_columns(names)
+        took = pl.concat([seconds for _, seconds, _ in parts]).with_columns(names)
         write_table(took.select(TIMES_SCHEMA.names()).cast(TIMES_SCHEMA).sort(SORT[:-1]), times)
+    if certificates is not None:
+        proofs = pl.concat([proven for _, _, proven in parts]).with_columns(names)
+        late = proofs.filter(pl.col("status") != "optimal").height
+        if late:
+            log.warning("%d of %d supports are not proven within the time", late, proofs.height)
+        proofs = proofs.select(CERTIFICATES_SCHEMA.names()).cast(CERTIFICATES_SCHEMA)
+        write_table(proofs.sort(SORT), certificates)
 
 
 def _probe_task(
     config: ProbingConfig, store: str, rows: str, labels: str, site: str, layer: int, first: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores and times of one block of features on one layer; runs on a worker."""
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Scores, times and certificates of one block of features on one layer; runs on a worker."""
     features = load_features(rows, labels)[first : first + FEATURES_PER_TASK]
     activations = read_layer(store, site, layer, features)
     # One thread: workers share the cores, and the order of sums must not depend on their number.
@@ -161,6 +191,7 @@ def _probe_task(
     return (
         pl.concat([_table(probes, site, layer) for probes in found]),
         pl.concat([_times(probes, site, layer) for probes in found]),
+        pl.concat([_certificates(probes, site, layer) for probes in found]),
     )
 
 
@@ -211,6 +242,28 @@ def _times(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
             "seconds": found.seconds,
         }
     )
+
+
+def _certificates(found: LayerProbes, site: str, layer: int) -> pl.DataFrame:
+    lines = [
+        {
+            "site": site,
+            "collection": found.feature.collection,
+            "feature": found.feature.name,
+            "layer": layer,
+            "control": found.control,
+            "method": method,
+            "k": size,
+            **{
+                name: getattr(proof, name)
+                for name in ("objective", "bound", "gap", "status", "nodes", "seconds")
+            },
+        }
+        for method, proofs in found.certificates.items()
+        for size, proof in enumerate(proofs, start=1)
+    ]
+    schema = {k: t for k, t in CERTIFICATES_SCHEMA.items() if k not in ("model", "dataset")}
+    return pl.DataFrame(lines, schema=schema)
 
 
 def warm_up(config: ProbingConfig) -> None:

@@ -43,6 +43,12 @@ def read_layer(store: str | Path, site: str, layer: int, features: Iterable[Feat
             where=where,
             fix="delete the store and run snakemake again: it is of another version of the labels",
         )
+    check_finite(activations, where)
+    return activations
+
+
+def check_finite(activations: np.ndarray, where: str) -> None:
+    """Raise a `StoreError` if a value of (rows, units) is not finite."""
     finite = np.isfinite(activations).all(axis=1)
     if not finite.all():
         bad = int(np.flatnonzero(~finite)[0])
@@ -53,4 +59,3 @@ def read_layer(store: str | Path, site: str, layer: int, features: Iterable[Feat
             where=where,
             fix="dump the activations again in float32 (compute in half precision may overflow)",
         )
-    return activations

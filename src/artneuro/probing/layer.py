@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from artneuro.probing.elastic_net import fit_elastic_net
 from artneuro.probing.logistic import Probes, fit_probes_nested, fit_probes_of
 from artneuro.probing.metrics import Metrics, f1_of, score_probes
 from artneuro.probing.mutual_information import mutual_information
+from artneuro.probing.optimal import Certificate, optimal_supports
 from artneuro.probing.rankings import ClassStatistics, class_statistics, scale_of, top
 
 NO_CONTROL = "none"
 # Rankings that look at the activations themselves and not only at the statistics of the classes.
-_NEED_VALUES = {"mutual_information", "l1_logistic", "adaptive", "best_subset"}
+_NEED_VALUES = {"mutual_information", "l1_logistic", "adaptive", "best_subset", "optimal"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class LayerProbes:
         On the test split (its permuted labels under a control), arrays of shape (methods, k).
     f1_train : ndarray of shape (methods, k)
         Against the labels that were fitted.
+    certificates : dict of ranking to list of Certificate
+        Of the methods that prove something of their choice: one for each size.
     """
 
     feature: Feature
@@ -58,6 +61,7 @@ class LayerProbes:
     probes: Probes
     metrics: Metrics
     f1_train: np.ndarray
+    certificates: dict[Ranking, list[Certificate]]
 
     def neurons(self, method: int, size: int) -> np.ndarray:
         """The neurons of the probe of `size` neurons of the method at this place."""
@@ -69,13 +73,14 @@ class LayerProbes:
 class Choice:
     """The neurons that the rankings of the config choose for one task.
 
-    `supports` and `subsets` are those of `LayerProbes`; `seconds` are without statistics of the
-    layer and refits.
+    `supports`, `subsets` and `certificates` are those of `LayerProbes`; `seconds` are without
+    statistics of the layer and refits.
     """
 
     supports: np.ndarray
     subsets: dict[Ranking, np.ndarray]
     seconds: np.ndarray
+    certificates: dict[Ranking, list[Certificate]] = field(default_factory=dict)
 
 
 def probe_layer(
@@ -210,6 +215,19 @@ def rank_neurons(
                 [_filled(candidates[kept[s]], rest, k) for s in found]
             )
             choice.supports[i] = choice.subsets[ranking][-1]
+        elif ranking == "optimal":
+            assert values is not None
+            kept = top(difference[candidates], config.comparison.optimal_prefilter)
+            proven = optimal_supports(
+                values[kept], labels, k, time_limit=config.comparison.optimal_time_limit
+            )
+            # Where the filter leaves fewer neurons than k, the rest follow by mean difference.
+            found = [c.support for c in proven] + [proven[-1].support] * (k - len(proven))
+            choice.subsets[ranking] = np.stack(
+                [_filled(candidates[kept[s]], rest, k) for s in found]
+            )
+            choice.supports[i] = choice.subsets[ranking][-1]
+            choice.certificates[ranking] = proven
         else:
             order = _order(
                 ranking, config, values, labels, difference[candidates],
@@ -301,6 +319,7 @@ def _fit_and_score(
             )
         ),
         f1_train=f1_of(fitted.reshape(methods * k, -1), labels).reshape(methods, k),
+        certificates=choice.certificates,
     )
 
 

@@ -18,6 +18,33 @@ from artneuro.core.artifacts import write_text
 from artneuro.report.environment import csp_hash, template_environment, template_text
 from artneuro.report.style import figure_style
 
+# What the report says of each page that it links to.
+CASE_PAGES = {
+    "methods": (
+        "Methods of choosing neurons",
+        "which way of choosing k neurons does best and what it costs, how F1 falls with k, and how "
+        "many neurons tell a feature.",
+    ),
+    "superposition": (
+        "Superposition of compound words",
+        "whether one neuron tells a compound word, or a few that each respond to much else.",
+    ),
+    "context_neurons": (
+        "Context neurons",
+        "what the neurons of a language or a kind of text respond to, and which text the model "
+        "predicts worse without them.",
+    ),
+    "refinement": (
+        "What single neurons respond to",
+        "tokens, n-grams and examples of the best neurons, their effect on the output, and whether "
+        "they stand for more or for less than the feature.",
+    ),
+    "scale": (
+        "Sparsity and scale",
+        "how many neurons each feature takes, by layer and by the size of the model.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -25,3 +25,16 @@ class ReportConfig(Section):
         lt=1.0,
         description="The summary counts the features whose best neuron reaches this F1.",
     )
+    refined_neurons: int = Field(
+        40,
+        ge=1,
+        description="Neurons with a section of their own on the page about what neurons respond "
+        "to: those with the highest F1 on the training split.",
+    )
+    scale_tolerance: float = Field(
+        0.02,
+        ge=0.0,
+        lt=1.0,
+        description="The page about scale counts the neurons that come within this F1 of the best "
+        "probe.",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from markupsafe import Markup
 from artneuro.core.artifacts import write_text
 from artneuro.core.errors import DataError
 from artneuro.report import choose
+from artneuro.report.case_page import CASE_PAGES
 from artneuro.report.collect import (
     NEURON_COLUMNS,
     TRANSFER_COLUMNS,
@@ -42,6 +44,7 @@ def build_report(
     labels: Paths = (),
     rows: Paths = (),
     sources: Paths = (),
+    pages: Sequence[str] = (),
 ) -> None:
     """Write the report as one HTML file that needs no other file and no network.
 
@@ -62,6 +65,8 @@ def build_report(
         Tables of these schemas, for the sizes of the datasets.
     sources : paths
         Folders of the fetched sources.
+    pages : sequence of str
+        Pages beside this one to link to, of `CASE_PAGES`.
 
     Raises
     ------
@@ -93,6 +98,7 @@ def build_report(
             headline=headline(table, config.good_f1),
             summary=_with_transfer(choose.summary(table, config.good_f1), views),
             sections=views,
+            cases=[(f"{name}.html", *CASE_PAGES[name]) for name in pages],
             models=read_models(models),
             datasets=datasets,
             sources=[source for source in found_sources if source.available],

@@ -81,6 +81,11 @@ def plot_sparsity(sparsity: str | Path, output: str | Path) -> None:
     """
     table = read_table(sparsity)
     _need(table, sparsity)
+    save(sparsity_figure(table), output)
+
+
+def sparsity_figure(table: pl.DataFrame) -> Figure:
+    """The figure of `plot_sparsity`, of rows of the schema `sparsity`: a panel a collection."""
     means = sparsity_by_k(table)
     panels = choose.sections(means)
     columns = min(3, len(panels))
@@ -100,7 +105,7 @@ def plot_sparsity(sparsity: str | Path, output: str | Path) -> None:
         models = ", ".join(dict.fromkeys(panel[0] for panel in panels))
         datasets = ", ".join(dict.fromkeys(panel[1] for panel in panels))
         figure.suptitle(f"{models} on {datasets}", fontsize=9, x=0.01, ha="left")
-        save(figure, output)
+    return figure
 
 
 def _sparsity_panel(axis: Axes, panel: tuple, rows: pl.DataFrame) -> None:

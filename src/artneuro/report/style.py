@@ -27,7 +27,9 @@ NAMES = {
     "shuffled_labels": "shuffled labels",
 }
 # Told apart by colour-blind readers, on white and on dark grounds; `style.css` has the same order.
-COLOURS = ("#2f6db3", "#d27d1e", "#2f8f6b", "#8a5bb5", "#b8456b", "#7a7320")
+COLOURS = (
+    "#2f6db3", "#d27d1e", "#2f8f6b", "#8a5bb5", "#b8456b", "#7a7320", "#2a9db0", "#6b4a2f",
+)  # fmt: skip
 GREY = "#8a8a8a"
 
 

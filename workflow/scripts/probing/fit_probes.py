@@ -17,6 +17,7 @@ if __name__ == "__main__":
             labels=Path(job.input.labels),
             scores=Path(job.output.scores),
             times=Path(job.output.times),
+            certificates=Path(job.output.certificates),
             model=job.wildcards.model,
             dataset=job.wildcards.dataset,
             dask=DaskConfig(**job.compute["dask"]),

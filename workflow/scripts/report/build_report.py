@@ -18,5 +18,6 @@ if __name__ == "__main__":
             scores=job.input.scores,
             best_neurons=job.input.best_neurons,
             transfer=job.input.get("transfer", []),
+            pages=job.cfg["pages"],
             output=Path(job.output.page),
         )

@@ -20,6 +20,7 @@ def main() -> None:
     commands = [
         ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
         ["benchmarks/bench_probing.py", "--store", str(STORE)],
+        ["benchmarks/bench_rankings.py", "--store", str(LARGEST)],
         ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
         ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],
     ]

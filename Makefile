@@ -24,6 +24,7 @@ $(READY): envs/requirements.lock pyproject.toml
 	@$(PIP) --no-deps -r envs/requirements.lock
 	@$(PIP) $$(grep '^torch==' envs/requirements.lock)
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/artneuro compile
 	@touch $@
 
 demo: $(READY)  ## the whole pipeline on a small language model; prints where the report is

@@ -61,7 +61,7 @@ def test_the_tables_are_whole(run: Path) -> None:
     real = scores.filter(pl.col("control") == "none")
     assert real["feature"].unique().sort().to_list() == ["Java", "JavaScript", "TypeScript"]
     assert real["layer"].unique().sort().to_list() == [3, 7, 11]
-    assert real.height == 3 * 3 * 5 * 3  # features, layers, rankings, k
+    assert real.height == 3 * 3 * 8 * 3  # features, layers, rankings, k
     for name in ("f1", "precision", "recall", "auc"):
         assert real[name].is_between(0, 1).all()
     sequences = read_table(
@@ -69,6 +69,26 @@ def test_the_tables_are_whole(run: Path) -> None:
     )
     splits = sequences.group_by("group").agg(pl.col("split").n_unique())
     assert splits["split"].max() == 1
+
+
+def test_every_optimum_is_proven_and_its_bound_holds(run: Path) -> None:
+    proofs = read_table(
+        run / "results" / "probing" / MODEL / "code_language" / "certificates.parquet"
+    )
+    assert proofs.height == 3 * 3 * 3  # features, layers, k
+    assert set(proofs["status"]) == {"optimal"}
+    assert (proofs["bound"] <= proofs["objective"]).all()
+    assert (proofs["gap"] <= 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["methods", "superposition", "context_neurons", "refinement", "scale"]
+)
+def test_each_case_study_has_a_page_that_needs_nothing_else(run: Path, name: str) -> None:
+    page = (run / "results" / "report" / f"{name}.html").read_text()
+    assert f'href="{name}.html"' in (run / "results" / "report" / "index.html").read_text()
+    assert "<script src" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
 
 
 def test_the_report_is_there_and_needs_nothing_else(run: Path) -> None:

@@ -15,7 +15,6 @@ from artneuro.probing.comparison import (
     ALL_METHODS_SCHEMA,
     METHODS_SCHEMA,
     collect_methods,
-    compare_methods,
     method_table,
     overall_table,
 )
@@ -82,20 +81,25 @@ def test_means_are_over_features_and_over_places_with_all_methods():
 def test_files_and_their_errors(tmp_path):
     write_table(scores(ROWS), tmp_path / "scores.parquet")
     write_table(times([("x", "none", 1.0)]), tmp_path / "times.parquet")
-    paths = [tmp_path / f"{name}.parquet" for name in ("scores", "times", "methods", "all")]
-    compare_methods(*paths[:3])
-    collect_methods([paths[2]], paths[3])
-    assert read_table(paths[3])["f1"].to_list() == pytest.approx([0.6])
-    plot_methods(paths[3], tmp_path / "methods.svg")
+    names = ("scores", "times", "all", "by_dataset")
+    paths = [tmp_path / f"{name}.parquet" for name in names]
+
+    def compare():
+        collect_methods(paths[:1], paths[1:2], *paths[2:])
+
+    compare()
+    assert read_table(paths[2])["f1"].to_list() == pytest.approx([0.6])
+    assert read_table(paths[3]).schema == METHODS_SCHEMA
+    plot_methods(paths[2], tmp_path / "methods.svg")
     assert "0.600" in (tmp_path / "methods.svg").read_text()
     write_table(times([("y", "none", 1.0)]), paths[1])
     with pytest.raises(DataError, match="no times"):
-        compare_methods(*paths[:3])
+        compare()
     write_table(scores(ROWS).with_columns(control=pl.lit("shuffled_labels")), paths[0])
     with pytest.raises(DataError, match="no probes on true labels"):
-        compare_methods(*paths[:3])
+        compare()
     with pytest.raises(DataError, match="nothing to compare"):
-        collect_methods([], paths[3])
+        collect_methods([], [], *paths[2:])
 
 
 def test_the_grid_of_the_table():

@@ -58,7 +58,7 @@ def test_the_slurm_profile_is_found_from_the_root(tmp_path: Path) -> None:
 def test_a_config_file_replaces_the_demo_and_a_single_value_changes_it(tmp_path: Path) -> None:
     smoke = str(ROOT / "config" / "smoke.yaml")
     found = jobs(plan("-d", str(tmp_path), "--configfile", smoke))
-    assert found["dump_activations"] == 3
+    assert found["dump_activations"] == 4
     assert "libreoffice-help" not in plan("-d", str(tmp_path), "--configfile", smoke)
     found = jobs(plan("-d", str(tmp_path), "--config", "probing={datasets: [text_features]}"))
     assert found["dump_activations"] == 1

@@ -234,7 +234,6 @@ JOBS = {
     "fit_probes": 2,
     "collect_best_neurons": 2,
     "score_transfer": 1,
-    "compare_methods": 2,
     "collect_methods": 1,
     "plot_scores": 2,
     "plot_transfer": 1,
@@ -251,12 +250,11 @@ AFTER = {
     "plot_methods": set(),
     "build_methods_page": set(),
     "collect_methods": {"plot_methods", "build_methods_page"},
-    "compare_methods": {"collect_methods", "plot_methods", "build_methods_page"},
     "score_transfer": {"plot_transfer", "build_report"},
     "collect_best_neurons": {"plot_scores", "build_report"},
 }
 AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", "build_report"} | (
-    AFTER["score_transfer"] | {"compare_methods", "build_scale_page"} | AFTER["compare_methods"]
+    AFTER["score_transfer"] | {"collect_methods", "build_scale_page"} | AFTER["collect_methods"]
 )
 AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
 AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
@@ -384,7 +382,6 @@ SECOND_ONLY = {
     "fit_probes": 1,
     "collect_best_neurons": 1,
     "score_transfer": 1,
-    "compare_methods": 1,
     "collect_methods": 1,
     "plot_scores": 1,
     "plot_transfer": 1,
@@ -398,7 +395,6 @@ SECOND_ONLY = {
 SECOND_PROBES = {
     "fit_probes": 1,
     "collect_best_neurons": 1,
-    "compare_methods": 1,
     "collect_methods": 1,
     "plot_scores": 1,
     "plot_methods": 1,

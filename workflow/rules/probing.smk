@@ -148,35 +148,12 @@ rule enumerate_neurons:
         "../scripts/probing/enumerate_neurons.py"
 
 
-rule compare_methods:
-    input:
-        scores=rules.fit_probes.output.scores,
-        times=rules.fit_probes.output.times,
-    output:
-        methods="results/probing/{model}/{dataset}/methods.parquet",
-    log:
-        "logs/probing/{model}/{dataset}/compare_methods.log",
-    benchmark:
-        "logs/probing/{model}/{dataset}/compare_methods.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=30,
-    params:
-        cfg=lambda w: {},
-        code=code("probing/compare_methods.py"),
-    message:
-        "Comparing the methods of choosing neurons of {wildcards.model} on {wildcards.dataset}"
-    script:
-        "../scripts/probing/compare_methods.py"
-
-
 rule collect_methods:
     input:
-        methods=probing_tables("methods"),
+        scores=probing_tables("scores"),
+        times=probing_tables("times"),
     output:
+        by_dataset="results/probing/methods_by_dataset.parquet",
         methods=report(
             "results/probing/methods.parquet",
             caption="../report/methods.rst",

@@ -48,42 +48,8 @@ _NAMES = ["model", "dataset", "site", "collection"]
 _MEANS = ("f1", "f1_best_layer", "seconds")
 
 
-def compare_methods(scores: Path, times: Path, output: Path) -> None:
-    """Write the F1 of each method at each k on the best layer, averaged over features.
-
-    Parameters
-    ----------
-    scores, times : path
-        What `fit_probes` made.
-    output : path
-        The table: one row for each (site, collection, method, k). `f1` is the test F1 of the layer
-        that the training split chooses, `f1_best_layer` that of the layer with the highest test
-        F1, both means over `features`; `seconds` is the mean CPU time for one feature on one
-        layer with all its k.
-
-    Raises
-    ------
-    DataError
-        If the scores hold no probe on true labels, or the times are of other probes.
-    """
-    table = method_table(read_table(scores), read_table(times))
-    if table.is_empty():
-        raise DataError(
-            "there are no probes on true labels",
-            where=str(scores),
-            fix="delete the file and run snakemake again",
-        )
-    if table["seconds"].null_count():
-        raise DataError(
-            "probes were fitted by methods that have no times",
-            where=f"{scores} against {times}",
-            fix="delete both files and run snakemake again: they are of different runs",
-        )
-    write_table(table, output)
-
-
 def method_table(scores: pl.DataFrame, times: pl.DataFrame) -> pl.DataFrame:
-    """What `compare_methods` writes, of tables of the schemas `scores` and `times`.
+    """Methods compared on one model and dataset, of tables of the schemas `scores` and `times`.
 
     Where several layers reach the same highest F1 on the training split, as they do once a probe
     separates that split, `f1` takes their mean: the split does not say which of them to take.
@@ -122,34 +88,60 @@ def method_table(scores: pl.DataFrame, times: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def collect_methods(tables: Sequence[Path], output: Path) -> None:
-    """Write table A.4 of a whole config: means over the features of all models and datasets.
-
-    Only (model, dataset, site) with every method at every k are averaged, so that all methods are
-    compared on the same features; where none has them all, those with the most.
+def collect_methods(
+    scores: Sequence[Path], times: Sequence[Path], output: Path, by_dataset: Path
+) -> None:
+    """Write table A.4: F1 of each method at each k on the best layer, and run times.
 
     Parameters
     ----------
-    tables : sequence of path
-        What `compare_methods` made of each model and dataset.
+    scores, times : sequence of path
+        What `fit_probes` made of each model and dataset, in the same order.
     output : path
-        The table: one row for each (site, method, k), with the number of `pairs` of model and
-        dataset and of `features` behind it.
+        Means over the features of all models and datasets: one row for each (site, method, k),
+        with the number of `pairs` of model and dataset and of `features` behind it. Only
+        (model, dataset, site) with every method at every k are averaged, so that all methods are
+        compared on the same features; where none has them all, those with the most.
+    by_dataset : path
+        One row for each (model, dataset, site, collection, method, k). `f1` is the test F1 of the
+        layer that the training split chooses, `f1_best_layer` that of the layer with the highest
+        test F1, both means over `features`; `seconds` is the mean CPU time for one feature on one
+        layer with all its k.
 
     Raises
     ------
     DataError
-        If there is no table.
+        If there is no table, one holds no probe on true labels, or times are of other probes.
     """
-    if not tables:
+    if not scores:
         raise DataError(
             "there is nothing to compare", where="probing", fix="probe at least one dataset"
         )
-    write_table(overall_table(pl.concat([read_table(path) for path in tables])), output)
+    table = pl.concat([_compared(*paths) for paths in zip(scores, times, strict=True)])
+    write_table(table, by_dataset)
+    write_table(overall_table(table), output)
+
+
+def _compared(scores: Path, times: Path) -> pl.DataFrame:
+    """`method_table` of one model and dataset."""
+    table = method_table(read_table(scores), read_table(times))
+    if table.is_empty():
+        raise DataError(
+            "there are no probes on true labels",
+            where=str(scores),
+            fix="delete the file and run snakemake again",
+        )
+    if table["seconds"].null_count():
+        raise DataError(
+            "probes were fitted by methods that have no times",
+            where=f"{scores} against {times}",
+            fix="delete both files and run snakemake again: they are of different runs",
+        )
+    return table
 
 
 def overall_table(methods: pl.DataFrame) -> pl.DataFrame:
-    """What `collect_methods` writes, of the rows of all its tables."""
+    """Means over all models and datasets with every method, of the rows of `method_table`."""
     place = ["model", "dataset", "site"]
     cells = pl.struct("method", "k").n_unique().over(place).alias("cells")
     counted = methods.with_columns(cells)

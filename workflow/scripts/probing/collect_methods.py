@@ -7,4 +7,9 @@ from artneuro.probing.comparison import collect_methods
 
 if __name__ == "__main__":
     with Job(snakemake) as job:
-        collect_methods([Path(path) for path in job.input.methods], Path(job.output.methods))
+        collect_methods(
+            [Path(path) for path in job.input.scores],
+            [Path(path) for path in job.input.times],
+            Path(job.output.methods),
+            Path(job.output.by_dataset),
+        )

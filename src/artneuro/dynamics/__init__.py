@@ -1,0 +1,1 @@
+"""Sparse dynamics: systems, their trajectories, exact sparse regression and recovery metrics."""

@@ -1,0 +1,187 @@
+"""Config of the dynamics stage: which systems are simulated, how they are measured, and what is
+looked for in them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from artneuro.core.config import Name, Section
+from artneuro.core.errors import ConfigError
+from artneuro.dynamics.derivatives import POLYNOMIAL_ORDER
+from artneuro.dynamics.equations import System
+from artneuro.dynamics.noise import sample_counts
+from artneuro.dynamics.systems import SystemName, build_system
+from artneuro.dynamics.weak import HIGHEST_DERIVATIVE
+
+
+class Spaced(Section):
+    """Numbers evenly spaced between two, or powers with evenly spaced exponents."""
+
+    start: float = Field(description="The first number; of powers, the first exponent.")
+    stop: float = Field(description="The last number; of powers, the last exponent.")
+    count: int = Field(ge=1, description="How many numbers.")
+    base: Literal[2, 10] | None = Field(
+        None, description="Base of the powers; empty: evenly spaced numbers."
+    )
+
+    def values(self) -> list[float]:
+        """The numbers."""
+        numbers = np.linspace(self.start, self.stop, self.count)
+        if self.base is not None:
+            numbers = np.float64(self.base) ** numbers
+        return [float(x) for x in numbers]
+
+
+Numbers = list[float] | Spaced
+
+
+def numbers_of(given: Numbers) -> list[float]:
+    """The numbers that a key of the config lists or spaces."""
+    return given.values() if isinstance(given, Spaced) else list(given)
+
+
+class WeakConfig(Section):
+    """The weak form of a library (thesis, sections 5.2.1 and 5.3.5)."""
+
+    domains: int = Field(ge=1, description="Random domains to integrate over.")
+    width: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Width of a domain along each axis, relative to the length of that axis. All "
+        "samples inside are used.",
+    )
+    validate_above: float = Field(
+        0.15,
+        ge=0,
+        description="Above this noise models are validated in the weak form too; up to it, by "
+        "smoothed time derivatives if the system has a window.",
+    )
+
+
+class SystemConfig(Section):
+    """One system, how it is measured, and the library that its equations are looked for in."""
+
+    system: SystemName = Field(description="The system.")
+    parameters: dict[str, float] = Field(
+        {}, description="Parameters that differ from the thesis's."
+    )
+    dt: float = Field(gt=0, description="Time between samples; 1 for a map.")
+    durations: Numbers = Field(
+        description="Time of the training data, one or several: a list, or evenly spaced numbers "
+        "or exponents. Validation data follow it."
+    )
+    noise: Numbers = Field(
+        [0.0],
+        description="Standard deviation of the noise, relative to the mean over the variables of "
+        "their root mean squares, one or several.",
+    )
+    degree: int = Field(ge=1, le=9, description="Highest degree of the library's monomials.")
+    tight_degree: int | None = Field(
+        None,
+        ge=1,
+        le=9,
+        description="Degree of the tight library, the smallest that holds the equations.",
+    )
+    derivative_order: int = Field(
+        0,
+        ge=0,
+        le=HIGHEST_DERIVATIVE,
+        description="Highest order of the library's space derivatives, for a field.",
+    )
+    window: int | None = Field(
+        None,
+        description="Samples of the smoothing window of numerical time derivatives, odd. In the "
+        "weak form they serve validation with little noise; empty: never.",
+    )
+    weak: WeakConfig | None = Field(
+        None, description="The weak form; empty: equations are fitted in the differential form."
+    )
+    points: int | None = Field(
+        None,
+        ge=8,
+        multiple_of=2,
+        description="Grid points along each axis of a field; empty: the thesis's.",
+    )
+    substeps: int = Field(
+        4, ge=1, description="Steps of the integrator from one sample of a field to the next."
+    )
+
+    def build(self) -> System:
+        """The system with its parameters."""
+        return build_system(self.system, self.parameters)
+
+    def samples(self, validation_share: float) -> int:
+        """Samples of the longest trajectory, validation included; a field needs none, because its
+        hyperparameters are chosen by the truth (thesis, section 5.3.6).
+        """
+        share = 0.0 if self.build().kind == "field" else validation_share
+        return sum(sample_counts(max(numbers_of(self.durations)), self.dt, share))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SystemConfig:
+        try:
+            system = self.build()
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.fix}") from error
+        field = system.kind == "field"
+        if field != (self.derivative_order > 0) or (self.points and not field):
+            raise ValueError(
+                f"derivative_order and points are of fields, and {self.system} is "
+                + ("one: it needs a derivative_order" if field else "none")
+            )
+        if field and not (self.weak and self.window is None):
+            raise ValueError("a field is fitted in the weak form: it needs weak and no window")
+        if system.kind == "map" and (self.weak or self.window or self.dt != 1):
+            raise ValueError("a map has no derivatives: it takes no window, no weak and dt 1")
+        if system.kind == "flow" and not (self.weak or self.window):
+            raise ValueError("one of window and weak must say how the system is differentiated")
+        if self.window is not None and (self.window % 2 == 0 or self.window <= POLYNOMIAL_ORDER):
+            raise ValueError(f"window {self.window} is not odd and above {POLYNOMIAL_ORDER}")
+        if self.tight_degree is not None and self.tight_degree > self.degree:
+            raise ValueError(f"tight_degree {self.tight_degree} is above degree {self.degree}")
+        durations, noise = numbers_of(self.durations), numbers_of(self.noise)
+        if not durations or not noise or min(noise) < 0:
+            raise ValueError("durations and noise need at least one number, and none negative")
+        shortest, _ = sample_counts(min(durations), self.dt, 0)
+        if shortest < max(self.window or 0, 2):
+            raise ValueError(f"the shortest of durations has only {shortest} samples")
+        return self
+
+
+class ScoringConfig(Section):
+    """Trajectories that recovered equations are scored on (thesis, section 5.3.1)."""
+
+    trials: int = Field(10, ge=1, description="Trajectories, each from its own initial condition.")
+    duration: float = Field(10.0, gt=0, description="Time of each.")
+    dt: float = Field(0.01, gt=0, description="Time between samples of flows.")
+
+
+class DynamicsConfig(Section):
+    """Sparse equations of dynamical systems (thesis, chapter 5)."""
+
+    seed: int = Field(0, description="Seed of initial conditions, noise and domains.")
+    trials: int = Field(
+        5, ge=1, description="Random initial conditions of each system; the thesis used 50."
+    )
+    validation_share: float = Field(
+        0.5,
+        gt=0,
+        description="Time of validation data relative to that of training data: 0.5 makes them "
+        "the last third.",
+    )
+    systems: dict[Name, SystemConfig] = Field({}, description="The systems, by name.")
+    scoring: ScoringConfig = Field(
+        ScoringConfig(), description="Trajectories without noise that equations are scored on."
+    )
+    rtol: float = Field(
+        1e-12, ge=1e-13, lt=1, description="Relative tolerance of the integrator of flows."
+    )
+    atol: float = Field(1e-12, gt=0, description="Absolute tolerance of the integrator of flows.")
+    field_dtype: Literal["float32", "float64"] = Field(
+        "float32", description="Type that fields are stored in; all else is stored in float64."
+    )

@@ -19,7 +19,7 @@ def main() -> None:
     subprocess.run(["snakemake", "--cores", "all", *stores], cwd=ROOT, check=True)
     commands = [
         ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
-        ["benchmarks/bench_probing.py", "--store", str(STORE)],
+        ["benchmarks/bench_probing.py"],
         ["benchmarks/bench_rankings.py", "--store", str(LARGEST)],
         ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
         ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],

@@ -133,6 +133,21 @@ def test_no_time_leaves_an_honest_gap(loss):
     assert model.support_.size == 3
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_one_neuron_is_proven_where_the_loss_is_flat_in_the_intercept(scale):
+    # A rare class whose weights balance those of the other: while every margin is below one, the
+    # hinge does not change with the intercept.
+    rng = np.random.default_rng(3)
+    y = np.arange(300) % 9 == 0
+    x = scale * rng.standard_normal((20, 300))
+    x[4] += scale * 2.0 * y
+    found = optimal_supports(x, y, 1, loss="hinge", gamma=None, balanced=True, time_limit=30.0)[0]
+    assert found.status == "optimal"
+    gamma = 300**-0.5
+    least = min(fit_elsewhere(x[[j]].T, y, "hinge", gamma) for j in range(20))
+    assert found.objective == pytest.approx(least, rel=1e-4)
+
+
 def test_estimator_protocol():
     x, y = example(2)
     names = np.where(y, "in", "out")

@@ -175,6 +175,13 @@ def minimise(rows, kind, chosen, left, w, b, delta, goal, best_pull):  # pragma:
         t, snap, slope = _line_search(
             w, step, chosen, left, part, margin, change, curvature, cap, low, along
         )
+        # Where no row is in the quadratic zone the loss may be flat in the intercept, and rounding
+        # would send it off; no minimum is further away than twice the largest margin.
+        reach = 2.0
+        for i in range(n):
+            reach = max(reach, 2.0 * (1.0 + abs(margin[i])))
+        if t * abs(step_b) > reach:
+            t, snap = reach / abs(step_b), -1
         gain = -slope * t
         for j in range(units):
             w[j] += t * step[j]

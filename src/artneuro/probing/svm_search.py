@@ -17,6 +17,8 @@ from artneuro.probing.svm_relaxation import Goal, minimise
 # Gap of the fits on a single support, relative to the objective.
 _EXACT = 1e-9
 _SMALLEST = 1e-12
+# A gap that says that a fit has stalled.
+_LOOSE = 1e-6
 _STEPS = 500
 # Neurons that are tried in the place of each one of the support.
 _TRIED = 6
@@ -197,6 +199,9 @@ class Search:
             np.empty(names.size),
         )  # fmt: skip
         self.counters.fits += 1
+        if near is not None and bound < below and objective - bound > _LOOSE * abs(objective):
+            # A start in a flat part of the smoothed loss can stall; one from zero does not.
+            return self.fit(names, None, cutoff)
         wide = np.zeros(self.problem.units)
         wide[names] = w
         found = Fit(names, wide, b, objective, bound, delta)

@@ -1,0 +1,258 @@
+"""Sparse regression with at most k terms, solved to proven optimality.
+
+Thesis, section 5.2.2, equations 5.9 to 5.12: for each target y of a library Theta
+
+    min over xi with at most k entries that are not zero of |y - Theta xi|^2 + alpha |xi|^2
+
+and, with one budget for all targets (5.17), the sum of these, weighted by `target_weights`. Here by
+leaps and bounds instead of mixed-integer programming, for all k up to the largest at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from artneuro.core.errors import ConfigError
+from artneuro.dynamics.budget import share_terms
+from artneuro.dynamics.rational import RidgeOn
+from artneuro.dynamics.sparse_library import Library, factorise, with_penalty
+from artneuro.dynamics.target_models import Settings, TargetModels
+
+# Terms of a target where no budget is given.
+_TERMS = 5
+
+
+class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Least squares with at most k terms, and a proof that no k terms fit better.
+
+    Parameters
+    ----------
+    max_terms : int, optional
+        Largest number of terms of each target. Without any budget, 5.
+    group_sparsity : sequence of int, optional
+        The same, one number a target.
+    target_sparsity : int, optional
+        Largest number of terms of all targets together.
+    alpha : float
+        Ridge penalty of the squared coefficients.
+    ridge_on : {"raw", "scaled"}
+        Coefficients of the columns as they are, or of columns scaled to unit length.
+    forced, forbidden : array-like of bool, optional
+        Terms that every model has, or that none has: shape (n_features,), or (n_targets,
+        n_features).
+    target_weights : sequence of float, optional
+        Weight of each target's objective within `target_sparsity` (thesis, 5.2.3: the energy of a
+        mode).
+    rel_gap : float
+        A gap that will do. Gaps up to 1e-6 cost nothing less than no gap.
+    pool_tol : float
+        Collect in `pool_` all models whose objective is within this share of the best.
+    time_limit : float, optional
+        Seconds for each target; what was found until then comes with the gap that was proven.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_targets, n_features)
+    intercept_ : float
+        0: an intercept is a term of the library.
+    certificate_ : list of Certificate
+        One a target.
+    path_ : list of list of Certificate
+        For each target the models of at most 1, 2, ... terms.
+    pool_ : list of list of Model
+        For each target the models with as many terms as its best within `pool_tol` of it, that one
+        first. At most 64.
+    objective_, bound_, gap_ : float
+        Weighted sum over targets, its lower bound, and the relative gap.
+    n_features_in_ : int
+
+    Raises
+    ------
+    ConfigError
+        If a parameter does not fit the data.
+    DataError
+        If the data is not finite.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((50, 8))
+    >>> model = ExactSparseRegression(max_terms=2, alpha=0.0).fit(X, X[:, 1] - 2 * X[:, 6])
+    >>> model.certificate_[0].support.tolist(), model.certificate_[0].status
+    ([1, 6], 'optimal')
+    """
+
+    def __init__(
+        self,
+        max_terms: int | None = None,
+        *,
+        group_sparsity: Sequence[int] | None = None,
+        target_sparsity: int | None = None,
+        alpha: float = 0.01,
+        ridge_on: RidgeOn = "raw",
+        forced: np.ndarray | None = None,
+        forbidden: np.ndarray | None = None,
+        target_weights: Sequence[float] | None = None,
+        rel_gap: float = 1e-8,
+        pool_tol: float = 0.0,
+        time_limit: float | None = None,
+    ) -> None:
+        self.max_terms = max_terms
+        self.group_sparsity = group_sparsity
+        self.target_sparsity = target_sparsity
+        self.alpha = alpha
+        self.ridge_on = ridge_on
+        self.forced = forced
+        self.forbidden = forbidden
+        self.target_weights = target_weights
+        self.rel_gap = rel_gap
+        self.pool_tol = pool_tol
+        self.time_limit = time_limit
+
+    def fit(self, X, y, sample_weight=None) -> Self:
+        """Find the best model.
+
+        Parameters
+        ----------
+        X : array-like of shape (rows, n_features)
+            The library, a row a time.
+        y : array-like of shape (rows,) or (rows, n_targets)
+        sample_weight : array-like of shape (rows,), optional
+            Weights of squared residuals.
+
+        Returns
+        -------
+        ExactSparseRegression
+            The estimator itself.
+        """
+        X, y = validate_data(self, X, y, multi_output=True, dtype=np.float64, y_numeric=True)
+        self._flat = y.ndim == 1
+        y = y.reshape(X.shape[0], -1).astype(np.float64, copy=False)
+        if sample_weight is not None:
+            root = np.sqrt(np.broadcast_to(np.asarray(sample_weight, np.float64), X.shape[0]))
+            X, y = X * root[:, None], y * root[:, None]
+        budgets = self._budgets(y.shape[1])
+        forced = self._terms("forced", self.forced, y.shape[1])
+        forbidden = self._terms("forbidden", self.forbidden, y.shape[1])
+        factor = factorise(X, y)
+        libraries: dict[bytes, Library] = {}
+        settings = Settings(self.alpha, self.ridge_on, self.pool_tol, self.rel_gap, self.time_limit)
+        targets = []
+        for t in range(y.shape[1]):
+            allowed = ~forbidden[t]
+            key = allowed.tobytes()
+            if key not in libraries:
+                libraries[key] = with_penalty(factor, self.alpha, self.ridge_on, allowed)
+            targets.append(TargetModels(settings, X, y, t, libraries[key], allowed, forced[t]))
+        if self.target_sparsity is None:
+            chosen = [target.reach(k) for target, k in zip(targets, budgets, strict=True)]
+        else:
+            chosen = self._share(targets, budgets)
+        self.path_ = [target.path[max(1, len(target.inside)) :] for target in targets]
+        self.certificate_ = [target.path[k] for target, k in zip(targets, chosen, strict=True)]
+        self.pool_ = [target.pool(c) for target, c in zip(targets, self.certificate_, strict=True)]
+        self.coef_ = np.zeros((y.shape[1], X.shape[1]))
+        for line, c in zip(self.coef_, self.certificate_, strict=True):
+            line[c.support] = c.coef
+        self.intercept_ = 0.0
+        weights = self._weights(y.shape[1])
+        self.objective_ = float(weights @ [c.objective for c in self.certificate_])
+        if self.target_sparsity is None:
+            self.bound_ = float(weights @ [c.bound for c in self.certificate_])
+        self.gap_ = (self.objective_ - self.bound_) / self.objective_ if self.objective_ else 0.0
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """Values of the targets: shape (rows,) or (rows, n_targets), as `y` was."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        values = X @ self.coef_.T
+        return values[:, 0] if self._flat else values
+
+    @property
+    def complexity(self) -> int:
+        """Number of terms of all targets together."""
+        check_is_fitted(self)
+        return int(np.count_nonzero(self.coef_))
+
+    def _weights(self, targets: int) -> np.ndarray:
+        weights = np.ones(targets) if self.target_weights is None else self.target_weights
+        weights = np.asarray(weights, dtype=np.float64)
+        if weights.shape != (targets,) or not (weights > 0).all():
+            raise ConfigError(
+                f"there are {targets} targets",
+                where="target_weights",
+                fix="give one positive weight to each",
+            )
+        return weights
+
+    def _budgets(self, targets: int) -> list[int]:
+        """Largest number of terms of each target."""
+        given = [self.max_terms, self.target_sparsity, *(self.group_sparsity or ())]
+        if any(k is not None and (int(k) != k or k < 0) for k in given):
+            raise ConfigError(
+                "a number of terms has to be a whole number, not negative",
+                where="max_terms, group_sparsity, target_sparsity",
+            )
+        if not (self.alpha >= 0.0 and self.pool_tol >= 0.0 and self.rel_gap >= 0.0):
+            raise ConfigError("a negative number", where="alpha, pool_tol, rel_gap")
+        if self.ridge_on not in ("raw", "scaled"):
+            raise ConfigError(f"unknown: {self.ridge_on!r}", where="ridge_on", fix="raw or scaled")
+        if self.group_sparsity is not None and len(self.group_sparsity) != targets:
+            raise ConfigError(
+                f"{len(self.group_sparsity)} numbers of terms for {targets} targets",
+                where="group_sparsity",
+                fix="give one number a target",
+            )
+        most = self.max_terms
+        if most is None:
+            open_ended = self.group_sparsity is not None or self.target_sparsity is not None
+            most = self.n_features_in_ if open_ended else _TERMS
+        budgets = [int(most)] * targets
+        if self.group_sparsity is not None:
+            budgets = [min(int(k), int(most)) for k in self.group_sparsity]
+        return budgets
+
+    def _terms(self, name: str, given: np.ndarray | None, targets: int) -> np.ndarray:
+        """A mask of terms as booleans of shape (targets, features)."""
+        shape = (targets, self.n_features_in_)
+        if given is None:
+            return np.zeros(shape, dtype=bool)
+        mask = np.asarray(given)
+        if mask.dtype != bool or mask.shape not in (shape, shape[1:]):
+            raise ConfigError(
+                f"terms as {mask.dtype} of shape {mask.shape}",
+                where=name,
+                fix=f"give booleans of shape {shape[1:]} or {shape}",
+            )
+        return np.broadcast_to(mask, shape)
+
+    def _share(self, targets: list[TargetModels], budgets: list[int]) -> list[int]:
+        """Numbers of terms within the joint budget, searched for only as far as is needed."""
+        total, weights = int(self.target_sparsity or 0), self._weights(len(targets))
+        least = [len(target.forced) for target in targets]
+        if sum(least) > total:
+            raise ConfigError(
+                f"{sum(least)} terms are forced, and {total} are allowed",
+                where="target_sparsity",
+            )
+        ends = [min(k, total - sum(least) + n) for k, n in zip(budgets, least, strict=True)]
+        for target, end in zip(targets, ends, strict=True):
+            target.reach(min(end, -(-total // len(targets))))
+        while True:
+            # What was not searched may be as good as all terms together.
+            values = [t.values(e) * w for t, e, w in zip(targets, ends, weights, strict=True)]
+            value, terms = share_terms(values, total)
+            further = [t for t, n in enumerate(terms) if n >= len(targets[t].path)]
+            if not further:
+                bounds = [t.values(e, bounds=True) * w
+                          for t, e, w in zip(targets, ends, weights, strict=True)]  # fmt: skip
+                self.bound_ = min(value, share_terms(bounds, total)[0])
+                return terms
+            for t in further:
+                targets[t].reach(len(targets[t].path))

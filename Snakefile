@@ -20,6 +20,7 @@ include: "workflow/rules/activations.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/probing.smk"
 include: "workflow/rules/interventions.smk"
+include: "workflow/rules/dynamics.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -29,7 +30,7 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        rules.build_report.output.page,
+        rules.build_report.output.page if PROBED else [],
         figures,
         case_pages,
     message:
@@ -90,6 +91,13 @@ rule interventions:
         intervention_tables("ablations"),
     message:
         "All interventions are in results/interventions"
+
+
+rule dynamics:
+    input:
+        expand(rules.simulate_system.output.store, system=CONFIG.dynamics.systems),
+    message:
+        "All trajectories and equations are in results/dynamics"
 
 
 rule methods_table:

@@ -17,6 +17,7 @@ from artneuro.core.sources import SourceConfig, load_sources
 from artneuro.datasets.config import CategoryCollection, DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
 from artneuro.datasets.people_config import People, PeopleSource, WordNetPeople
+from artneuro.dynamics.config import DynamicsConfig
 from artneuro.interventions.config import InterventionsConfig
 from artneuro.models.config import ModelConfig
 from artneuro.probing.config import ProbingConfig
@@ -31,15 +32,17 @@ class Config(Section):
         description="The file that pins every external input, relative to the workflow's folder "
         "or absolute.",
     )
-    models: dict[Name, ModelConfig] = Field(description="The models to study, by name.")
+    models: dict[Name, ModelConfig] = Field({}, description="The models to study, by name.")
     corpora: dict[Name, CorpusConfig] = Field(
-        description="Collections of documents that token datasets are drawn from, by name."
+        {},
+        description="Collections of documents that token datasets are drawn from, by name.",
     )
     people: dict[Name, PeopleSource] = Field(
         {}, description="Tables of people with facts about them, by name."
     )
     datasets: dict[Name, DatasetConfig] = Field(
-        description="Token datasets with labels, by name: which corpus, which features, how many."
+        {},
+        description="Token datasets with labels, by name: which corpus, which features, how many.",
     )
     activations: ActivationsConfig = Field(
         ActivationsConfig(), description="What is dumped of every model and dataset."
@@ -47,6 +50,9 @@ class Config(Section):
     probing: ProbingConfig = Field(ProbingConfig(), description="Sparse probes.")
     interventions: InterventionsConfig = Field(
         InterventionsConfig(), description="Units that are changed while a model runs."
+    )
+    dynamics: DynamicsConfig = Field(
+        DynamicsConfig(), description="Sparse equations of dynamical systems."
     )
     report: ReportConfig = Field(ReportConfig(), description="The HTML report.")
     compute: ComputeConfig = Field(ComputeConfig(), description="Devices and parallel work.")
@@ -218,7 +224,10 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
                 f"probing.transfer.{target}: it draws on the same corpus as {origin}, so their "
                 "documents may be the same; take a dataset of another corpus"
             )
-    if not probed:
+    if config.datasets and not config.models:
+        yield "models: at least one is required to probe the datasets with"
+    # Without datasets there may still be dynamical systems to look into.
+    if not probed and (config.datasets or not config.dynamics.systems):
         yield "probing: no model or no dataset is named, so there is nothing to do"
     if config.compute.dask.kind == "address" and not config.compute.dask.address:
         yield "compute.dask.address: it is empty, but compute.dask.kind is 'address'"

@@ -159,3 +159,12 @@ def test_every_key_is_described() -> None:
     for name, definition in schema["$defs"].items():
         missing += undescribed(name, definition)
     assert missing == []
+
+
+def test_a_config_may_be_of_dynamical_systems_alone() -> None:
+    system = {"system": "hopf", "dt": 0.002, "durations": [0.1], "degree": 3, "window": 9}
+    config, _ = load_config({"dynamics": {"systems": {"hopf": system}}}, ROOT)
+    assert list(config.dynamics.systems) == ["hopf"]
+    assert not config.probed()
+    with pytest.raises(ConfigError, match="nothing to do"):
+        load_config({}, ROOT)

@@ -211,11 +211,11 @@ def test_system_of_the_config_is_simulated(tmp_path):
             },
         }
     )  # fmt: skip
-    simulate_system(tmp_path / "short.zarr", config, "short")
+    simulate_system(tmp_path / "short.zarr", config.simulation("short"))
     found = open_trajectories(tmp_path / "short.zarr")
     assert found.plan("train") == Plan(2, 0.002, 150)
     assert found.plan("test") == Plan(3, 0.01, 100)
-    simulate_system(tmp_path / "waves.zarr", config, "waves")
+    simulate_system(tmp_path / "waves.zarr", config.simulation("waves"))
     waves = open_trajectories(tmp_path / "waves.zarr")
     assert waves.read("train", 1).shape == (64, 10, 1)
     assert list(waves.attributes["roles"]) == ["train"]

@@ -91,6 +91,19 @@ def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["models", "datasets", "activations", "weights", "probing"])
+@pytest.mark.parametrize(
+    "rule", ["models", "datasets", "activations", "weights", "probing", "dynamics"]
+)
 def test_each_stage_has_a_target(rule: str, tmp_path: Path) -> None:
     assert jobs(plan("-d", str(tmp_path), rule))[rule] == 1
+
+
+@pytest.mark.slow
+def test_dynamical_systems_need_no_language_model(tmp_path: Path) -> None:
+    system = "{system: hopf, dt: 0.002, durations: [0.1], degree: 3, window: 9}"
+    config = tmp_path / "config.yaml"
+    config.write_text(f"dynamics: {{systems: {{hopf: {system}}}}}\n")
+    found = jobs(plan("-d", str(tmp_path), "--configfile", str(config)))
+    assert not {"fetch_model", "build_report", "collect_methods"} & set(found)
+    found = jobs(plan("-d", str(tmp_path), "--configfile", str(config), "dynamics"))
+    assert found["simulate_system"] == 1

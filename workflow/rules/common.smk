@@ -82,6 +82,7 @@ wildcard_constraints:
     corpus=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     people=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 
 def code(script):
@@ -235,7 +236,7 @@ def figures(wildcards):
     found = [f"results/report/{m}/{d}/{name}.svg" for m, d in PROBED for name in names]
     found += [f"results/report/{m}/{d}/transfer.svg" for m, d in TRANSFERRED]
     found += [f"results/report/{m}/{d}/sparsity.svg" for m, d in CURVES]
-    return found + ["results/report/methods.svg"]
+    return found + (["results/report/methods.svg"] if PROBED else [])
 
 
 def background(path):

@@ -161,6 +161,28 @@ class ScoringConfig(Section):
     dt: float = Field(0.01, gt=0, description="Time between samples of flows.")
 
 
+class RoleConfig(Section):
+    """Trajectories of one role: how many, and how each is sampled."""
+
+    trials: int
+    dt: float
+    samples: int
+
+
+class SimulationConfig(Section):
+    """All that a system's trajectories depend on; made by `DynamicsConfig.simulation`."""
+
+    system: SystemName
+    parameters: dict[str, float]
+    points: int | None
+    substeps: int
+    seed: int
+    rtol: float
+    atol: float
+    dtype: Literal["float32", "float64"]
+    roles: dict[Literal["train", "test"], RoleConfig]
+
+
 class DynamicsConfig(Section):
     """Sparse equations of dynamical systems (thesis, chapter 5)."""
 
@@ -185,3 +207,26 @@ class DynamicsConfig(Section):
     field_dtype: Literal["float32", "float64"] = Field(
         "float32", description="Type that fields are stored in; all else is stored in float64."
     )
+
+    def simulation(self, name: str) -> SimulationConfig:
+        """What is simulated of a system: enough for its longest duration, and what equations are
+        scored on (of a map as long as the former; of a field none).
+        """
+        chosen = self.systems[name]
+        kind = chosen.build().kind
+        samples = chosen.samples(self.validation_share)
+        roles = {"train": RoleConfig(trials=self.trials, dt=chosen.dt, samples=samples)}
+        if kind != "field":
+            scoring = self.scoring
+            dt = 1.0 if kind == "map" else scoring.dt
+            if kind == "flow":
+                samples = round(scoring.duration / dt)
+            roles["test"] = RoleConfig(trials=scoring.trials, dt=dt, samples=samples)
+        return SimulationConfig.model_validate(
+            {
+                **chosen.model_dump(include={"system", "parameters", "points", "substeps"}),
+                **self.model_dump(include={"seed", "rtol", "atol"}),
+                "dtype": self.field_dtype if kind == "field" else "float64",
+                "roles": roles,
+            }
+        )

@@ -18,9 +18,10 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from artneuro.core.artifacts import atomic_directory, read_json, write_json
 from artneuro.core.errors import StoreError
-from artneuro.dynamics.config import DynamicsConfig
+from artneuro.dynamics.config import SimulationConfig
 from artneuro.dynamics.equations import System
 from artneuro.dynamics.simulate import Accuracy, Role, simulate_trial
+from artneuro.dynamics.systems import build_system
 
 log = logging.getLogger(__name__)
 
@@ -38,33 +39,16 @@ class Plan:
     samples: int
 
 
-def plan_trajectories(config: DynamicsConfig, name: str) -> dict[Role, Plan]:
-    """What is simulated of a system of the config: enough for its longest duration, and what
-    equations are scored on (of a map as long as the former; of a field none).
-    """
-    chosen, scoring = config.systems[name], config.scoring
-    train = Plan(config.trials, chosen.dt, chosen.samples(config.validation_share))
-    kind = chosen.build().kind
-    if kind == "field":
-        return {"train": train}
-    if kind == "map":
-        return {"train": train, "test": Plan(scoring.trials, 1.0, train.samples)}
-    samples = round(scoring.duration / scoring.dt)
-    return {"train": train, "test": Plan(scoring.trials, scoring.dt, samples)}
-
-
-def simulate_system(path: Path, config: DynamicsConfig, name: str) -> None:
-    """Simulate all trials of a system of the config and store them: see `write_trajectories`."""
-    chosen = config.systems[name]
-    system = chosen.build()
+def simulate_system(path: Path, config: SimulationConfig) -> None:
+    """Simulate all trials of a system and store them: see `write_trajectories`."""
     write_trajectories(
         path,
-        system,
-        plan_trajectories(config, name),
+        build_system(config.system, config.parameters),
+        {role: Plan(**plan.model_dump()) for role, plan in config.roles.items()},
         seed=config.seed,
-        points=chosen.points or 0,
-        accuracy=Accuracy(config.rtol, config.atol, chosen.substeps),
-        dtype=config.field_dtype if system.kind == "field" else "float64",
+        points=config.points or 0,
+        accuracy=Accuracy(config.rtol, config.atol, config.substeps),
+        dtype=config.dtype,
     )
 
 

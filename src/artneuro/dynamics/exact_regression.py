@@ -21,7 +21,7 @@ from artneuro.core.errors import ConfigError
 from artneuro.dynamics.budget import share_terms
 from artneuro.dynamics.rational import RidgeOn
 from artneuro.dynamics.sparse_library import Library, factorise, with_penalty
-from artneuro.dynamics.target_models import Settings, TargetModels
+from artneuro.dynamics.target_models import Backend, Settings, TargetModels
 
 # Terms of a target where no budget is given.
 _TERMS = 5
@@ -54,6 +54,8 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Collect in `pool_` all models whose objective is within this share of the best.
     time_limit : float, optional
         Seconds for each target; what was found until then comes with the gap that was proven.
+    backend : {"native", "gurobi"}
+        Who searches: leaps and bounds, or Gurobi with the thesis's formulation.
 
     Attributes
     ----------
@@ -101,6 +103,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rel_gap: float = 1e-8,
         pool_tol: float = 0.0,
         time_limit: float | None = None,
+        backend: Backend = "native",
     ) -> None:
         self.max_terms = max_terms
         self.group_sparsity = group_sparsity
@@ -113,6 +116,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.rel_gap = rel_gap
         self.pool_tol = pool_tol
         self.time_limit = time_limit
+        self.backend = backend
 
     def fit(self, X, y, sample_weight=None) -> Self:
         """Find the best model.
@@ -141,7 +145,9 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         forbidden = self._terms("forbidden", self.forbidden, y.shape[1])
         factor = factorise(X, y)
         libraries: dict[bytes, Library] = {}
-        settings = Settings(self.alpha, self.ridge_on, self.pool_tol, self.rel_gap, self.time_limit)
+        settings = Settings(
+            self.alpha, self.ridge_on, self.pool_tol, self.rel_gap, self.time_limit, self.backend
+        )
         targets = []
         for t in range(y.shape[1]):
             allowed = ~forbidden[t]
@@ -203,6 +209,8 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ConfigError("a negative number", where="alpha, pool_tol, rel_gap")
         if self.ridge_on not in ("raw", "scaled"):
             raise ConfigError(f"unknown: {self.ridge_on!r}", where="ridge_on", fix="raw or scaled")
+        if self.backend not in ("native", "gurobi"):
+            raise ConfigError(f"unknown: {self.backend!r}", where="backend", fix="native or gurobi")
         if self.group_sparsity is not None and len(self.group_sparsity) != targets:
             raise ConfigError(
                 f"{len(self.group_sparsity)} numbers of terms for {targets} targets",

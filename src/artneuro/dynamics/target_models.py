@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from artneuro.core.errors import ConfigError, DataError
 from artneuro.dynamics.certificate import Certificate, Status
 from artneuro.dynamics.rational import ExactProducts, RidgeOn
 from artneuro.dynamics.sparse_library import Library
-from artneuro.dynamics.sparse_path import Path, search
+from artneuro.dynamics.sparse_path import Path
+from artneuro.dynamics.sparse_path import search as search_natively
 from artneuro.dynamics.supports import fit as fit_support
+
+Backend = Literal["native", "gurobi"]
 
 # Near ties that are compared in rational arithmetic.
 _TIES = 32
@@ -40,6 +44,25 @@ class Settings:
     pool_tol: float
     rel_gap: float
     time_limit: float | None
+    backend: Backend = "native"
+
+
+class Search(Protocol):
+    """What a backend does; see `sparse_path.search`."""
+
+    def __call__(
+        self, library: Library, target: int, most: int, *, forced: tuple[int, ...],
+        pool_tol: float, rel_gap: float, time_limit: float,
+    ) -> Path: ...  # fmt: skip
+
+
+def backend_search(backend: Backend) -> Search:
+    """The search of a backend; Gurobi's module is only imported where it is asked for."""
+    if backend == "native":
+        return search_natively
+    from artneuro.dynamics.gurobi_backend import search
+
+    return search
 
 
 class TargetModels:
@@ -92,7 +115,7 @@ class TargetModels:
             return k
         limit = self.settings.time_limit
         if k:
-            self.found = search(
+            self.found = backend_search(self.settings.backend)(
                 self.library,
                 self.target,
                 k,

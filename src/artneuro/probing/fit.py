@@ -141,10 +141,11 @@ def fit_probes(
     opened = open_store(store)
     check_sites(config, opened.sites, store)
     features = load_features(rows, labels)
+    # The last layers first: proofs take longest there, and no worker is left alone with them.
     tasks = [
         (site, int(layer), first)
         for site in config.sites
-        for layer in opened.layers
+        for layer in reversed(opened.layers)
         for first in range(0, len(features), FEATURES_PER_TASK)
     ]
     log.info(

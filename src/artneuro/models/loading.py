@@ -146,6 +146,37 @@ def load_causal_lm(
     return _load(AutoModelForCausalLM, weights, dtype, device, trust_remote_code)
 
 
+def random_causal_lm(
+    weights: str | Path,
+    seed: int,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """A model of the same architecture as a local folder's, with random weights and its head.
+
+    Parameters
+    ----------
+    weights, dtype, device, trust_remote_code
+        As in `load_model`; only the folder's config is read.
+    seed : int
+        Of the weights, which are those that training would begin with.
+    """
+    folder = Path(weights)
+    config = read_config(folder, trust_remote_code)
+    adapter_of(config.model_type, where=str(folder))
+    where = resolve_device(device)
+    kind = resolve_dtype(dtype, where)
+    # Drawn on the CPU, so that they are the same on every device.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    model.to(device=where, dtype=DTYPES[kind]).eval().requires_grad_(False)
+    return LanguageModel(model, shape_of(config), folder, where, kind, trust_remote_code)
+
+
 def _load(
     auto: Any, weights: str | Path, dtype: str, device: str, trust_remote_code: bool
 ) -> LanguageModel:

@@ -67,7 +67,8 @@ class NumberTree:
             logs[..., here] += logs[..., self.parents[here]]
         leaves = np.flatnonzero(self.numbers >= 0)
         found = np.zeros((*logs.shape[:-1], self.count))
-        np.add.at(found, (..., self.numbers[leaves]), np.exp(logs[..., leaves]))
+        # Leaves of the same number add up.
+        np.add.at(found.T, self.numbers[leaves], np.exp(logs[..., leaves]).T)
         return found
 
 
@@ -112,8 +113,8 @@ def build_tree(spellings: Sequence[Sequence[tuple[int, ...]]]) -> NumberTree:
                     fix="give spellings of which none begins another",
                 )
             at[i] = children[key]
-    columns = [np.array(column, dtype=np.int64) for column in (tokens, parents, depths, numbers)]
-    return NumberTree(*columns, count=len(spellings))
+    as_array = [np.array(column, dtype=np.int64) for column in (tokens, parents, depths, numbers)]
+    return NumberTree(as_array[0], as_array[1], as_array[2], as_array[3], len(spellings))
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,13 @@ class ProbesConfig(Section):
     log_alphas: tuple[float, float] = Field(
         (-2.0, 6.0), description="Exponents (of 10) of the smallest and largest ridge penalty."
     )
-    alphas: int = Field(17, ge=2, description="How many penalties leave-one-out chooses from.")
+    alphas: int = Field(17, ge=2, description="How many penalties there are to choose from.")
+    folds: int = Field(
+        5,
+        ge=0,
+        description="Consecutive parts of the training values that are left out in turn to choose "
+        "the penalty. 0: each value alone, which its neighbours in time give away.",
+    )
     delays: list[int] = Field(
         [1, 2, 8],
         description="Probes on the input alone see this many of the last values: as numbers, and "

@@ -131,7 +131,12 @@ def probe_in_context(
             _fit_equations(config, tables, system, Source(control, TRUTH), targets[test])
         for source, features in _sources(config, store, control, system):
             probe = fit_probe(
-                features[: len(targets)], targets, train, test, config.probes.penalties()
+                features[: len(targets)],
+                targets,
+                train,
+                test,
+                config.probes.penalties(),
+                config.probes.folds,
             )
             _note(tables, source, variables, probe, targets, train, test)
             if source.features != DIGITS:

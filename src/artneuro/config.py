@@ -227,7 +227,8 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     if config.datasets and not config.models:
         yield "models: at least one is required to probe the datasets with"
     # Without datasets there may still be dynamical systems to look into.
-    if not probed and (config.datasets or not config.dynamics.systems):
+    dynamical = config.dynamics.systems or config.dynamics.in_context.pairs()
+    if not probed and (config.datasets or not dynamical):
         yield "probing: no model or no dataset is named, so there is nothing to do"
     if config.compute.dask.kind == "address" and not config.compute.dask.address:
         yield "compute.dask.address: it is empty, but compute.dask.kind is 'address'"
@@ -262,6 +263,12 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     context_site = config.interventions.context_neurons.site
     if config.interventions.context_neurons.datasets and context_site not in probing.sites:
         yield unknown("interventions.context_neurons.site", context_site, probing.sites)
+    in_context = config.dynamics.in_context
+    for chosen in in_context.models:
+        if chosen not in config.models:
+            yield unknown("dynamics.in_context.models", chosen, config.models)
+    if in_context.models and not in_context.systems:
+        yield "dynamics.in_context.systems: it is empty, so there is nothing to give the models"
     for site in probing.sites:
         if site not in config.activations.sites:
             yield unknown("probing.sites", site, config.activations.sites)

@@ -21,3 +21,67 @@ rule simulate_system:
         "Simulating {wildcards.system}"
     script:
         "../scripts/dynamics/simulate_system.py"
+
+
+rule predict_in_context:
+    input:
+        weights=rules.fetch_model.output.weights,
+        tokenizer=tokenizer_folder,
+    output:
+        predictions="results/dynamics/in_context/{model}/{system}/predictions.parquet",
+        distributions="results/dynamics/in_context/{model}/{system}/distributions.parquet",
+        residuals=directory("results/dynamics/in_context/{model}/{system}/residuals.zarr"),
+    log:
+        "logs/dynamics/in_context/{model}/{system}/predict_in_context.log",
+    benchmark:
+        "logs/dynamics/in_context/{model}/{system}/predict_in_context.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 6000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: {
+            "in_context": dump(CONFIG.dynamics.in_context.prediction(w.system)),
+            "dtype": CONFIG.models[w.model].dtype,
+            "trust_remote_code": CONFIG.models[w.model].trust_remote_code,
+        },
+        code=code("dynamics/predict_in_context.py"),
+    message:
+        "Giving {wildcards.model} the sequence {wildcards.system}"
+    script:
+        "../scripts/dynamics/predict_in_context.py"
+
+
+rule probe_in_context:
+    input:
+        residuals=rules.predict_in_context.output.residuals,
+    output:
+        probes=report(
+            "results/dynamics/in_context/{model}/{system}/probes.parquet",
+            caption="../report/in_context_probes.rst",
+            category="Dynamics",
+            subcategory="In context",
+            labels={"model": "{model}", "system": "{system}", "table": "state probes"},
+        ),
+        outputs="results/dynamics/in_context/{model}/{system}/probe_outputs.parquet",
+        equations="results/dynamics/in_context/{model}/{system}/equations.parquet",
+    log:
+        "logs/dynamics/in_context/{model}/{system}/probe_in_context.log",
+    benchmark:
+        "logs/dynamics/in_context/{model}/{system}/probe_in_context.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=240,
+    params:
+        cfg=lambda w: {"in_context": dump(CONFIG.dynamics.in_context.probing(w.system))},
+        code=code("dynamics/probe_in_context.py"),
+    message:
+        "Probing the state of {wildcards.system} in {wildcards.model}"
+    script:
+        "../scripts/dynamics/probe_in_context.py"

@@ -13,6 +13,7 @@ from artneuro.core.config import Name, Section
 from artneuro.core.errors import ConfigError
 from artneuro.dynamics.derivatives import POLYNOMIAL_ORDER
 from artneuro.dynamics.equations import System
+from artneuro.dynamics.in_context_config import InContextConfig
 from artneuro.dynamics.noise import sample_counts
 from artneuro.dynamics.systems import SystemName, build_system
 from artneuro.dynamics.weak import HIGHEST_DERIVATIVE
@@ -199,6 +200,9 @@ class DynamicsConfig(Section):
     systems: dict[Name, SystemConfig] = Field({}, description="The systems, by name.")
     scoring: ScoringConfig = Field(
         ScoringConfig(), description="Trajectories without noise that equations are scored on."
+    )
+    in_context: InContextConfig = Field(
+        InContextConfig(), description="Systems that a language model learns in context."
     )
     rtol: float = Field(
         1e-12, ge=1e-13, lt=1, description="Relative tolerance of the integrator of flows."

@@ -1,107 +1,35 @@
-"""What an exact sparse regression says of a model, and a check of it in rational arithmetic."""
+"""A check of what an exact sparse regression says, in rational arithmetic."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
 from artneuro.core.errors import DataError
-from artneuro.dynamics.rational import ExactProducts, RidgeOn
+from artneuro.dynamics.certificate_types import (
+    Certificate,
+    JointCertificate,
+    Status,
+    Verification,
+)
+from artneuro.dynamics.joint_products import JointProducts
+from artneuro.dynamics.rational import ExactProducts
 
-Status = Literal["optimal", "capped", "time_limit", "rounding"]
+__all__ = ["Certificate", "JointCertificate", "Status", "Verification", "verify"]
 
 # Objectives this close to each other, relative to them, are ties.
 _TIE = 1e-9
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """The best model of at most `k` terms that was found for a target, and what is proven of it.
-
-    Attributes
-    ----------
-    target, k : int
-        Which target; the largest number of terms.
-    support : ndarray of int64
-        Terms of the model, ascending; fewer than k where more do not lower the objective.
-    coef : ndarray of float64
-        Their coefficients, for columns as they are.
-    objective : float
-        |y - X coef|^2 + penalty |coef|^2, the constant |y|^2 included.
-    bound : float
-        No support of at most k terms has a lower objective.
-    gap : float
-        (objective - bound) / objective; 0 where the objective is zero up to rounding.
-    status : {"optimal", "capped", "time_limit", "rounding"}
-        "optimal": the gap is within the one asked for, against all supports whose columns are
-        independent in float64. "capped": the same, but only against coefficients whose absolute
-        values, for columns of unit length, sum to `coef_cap` at most. "time_limit": the gap is what
-        could be proven in time. "rounding": more supports are as good, as far as float64 can tell,
-        than are held, and the gap is what it cannot tell.
-    coef_cap : float
-        Infinite unless some columns nearly depend on each other.
-    nodes, singular : int
-        Nodes of the search for all sizes up to the largest asked for, and supports that it met
-        whose columns depend on each other.
-    seconds : float
-        Of that search.
-    alpha : float
-        The penalty, of coefficients for columns as they are ("raw") or of unit length ("scaled").
-    ridge_on : {"raw", "scaled"}
-    allowed : ndarray of bool, shape (features,)
-        Columns that could be in the support.
-    forced : ndarray of int64
-        Columns that had to be.
-    """
-
-    target: int
-    k: int
-    support: np.ndarray
-    coef: np.ndarray
-    objective: float
-    bound: float
-    gap: float
-    status: Status
-    coef_cap: float
-    nodes: int
-    singular: int
-    seconds: float
-    alpha: float
-    ridge_on: RidgeOn
-    allowed: np.ndarray
-    forced: np.ndarray
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What a check found.
-
-    Attributes
-    ----------
-    objective : float
-        Of the certificate's coefficients.
-    least : float
-        Of the best coefficients on its support.
-    checked : {"all", "neighbours"}
-        All supports of at most k terms, or those that differ in one.
-    supports : int
-        How many were compared.
-    """
-
-    objective: float
-    least: float
-    checked: Literal["all", "neighbours"]
-    supports: int
+# Constraints hold if they are met up to this share of what they add up.
+_MET = 1e-8
 
 
 def verify(
-    certificate: Certificate,
+    certificate: Certificate | JointCertificate,
     X: np.ndarray,
     y: np.ndarray,
     *,
@@ -112,7 +40,7 @@ def verify(
 
     Parameters
     ----------
-    certificate : Certificate
+    certificate : Certificate or JointCertificate
     X : ndarray of shape (rows, features)
         The library.
     y : ndarray of shape (rows,) or (rows, targets)
@@ -132,14 +60,16 @@ def verify(
     DataError
         If the objective is not that of the coefficients, the coefficients are not the best on
         their support, the bound is above the objective, or another support is better than the
-        bound by more than a part in 1e9.
+        bound by more than a part in 1e9; if the coefficients do not meet the constraints.
     """
-    y = np.asarray(y, dtype=np.float64)
-    y = y[:, certificate.target] if y.ndim == 2 else y
-    X = np.asarray(X, dtype=np.float64)
+    X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    y = y.reshape(X.shape[0], -1)
     if sample_weight is not None:
-        root = np.sqrt(np.asarray(sample_weight, dtype=np.float64))
-        X, y = X * root[:, None], y * root
+        root = np.sqrt(np.broadcast_to(np.asarray(sample_weight, np.float64), X.shape[0]))
+        X, y = X * root[:, None], y * root[:, None]
+    if isinstance(certificate, JointCertificate):
+        return _verify_jointly(certificate, X, y[:, certificate.targets], most)
+    y = y[:, certificate.target if y.shape[1] > 1 else 0]
     table = ExactProducts(X, y, certificate.alpha, certificate.ridge_on)
     support = tuple(int(j) for j in certificate.support)
     value = table.objective(support, [Fraction(float(c)) for c in certificate.coef])
@@ -205,3 +135,86 @@ def _others(
     for base in bases:
         found |= {tuple(sorted([*base, j])) for j in outside}
     return sorted(found - {support}), "neighbours"
+
+
+def _verify_jointly(
+    certificate: JointCertificate, X: np.ndarray, y: np.ndarray, most: int
+) -> Verification:
+    table = JointProducts(
+        X, y, certificate.alpha, certificate.ridge_on, certificate.weights, certificate.constraints
+    )
+    names = _pairs(certificate.support)
+    coef = [Fraction(float(certificate.coef[t, j])) for t, j in names]
+    outside = np.where(certificate.support, 0.0, certificate.coef)
+    _require(not outside.any(), "coefficients outside of the support")
+    used = certificate.support.sum(axis=1)
+    _require(
+        used.sum() <= certificate.k
+        and bool((used <= certificate.room).all())
+        and not (certificate.support & ~certificate.allowed).any()
+        and not (certificate.forced & ~certificate.support).any(),
+        f"the support {names} has more terms than allowed, or others than are allowed or forced",
+    )
+    off = table.violation(names, coef)
+    _require(off <= _MET, f"a constraint is missed by {off:.3g} of what it adds up")
+    value, size = table.objective(names, coef), table.total
+    _require(
+        abs(value - Fraction(certificate.objective)) <= Fraction(_TIE) * value + _tiny(size),
+        f"the objective is {float(value):.12g}, and the certificate says "
+        f"{certificate.objective:.12g}",
+    )
+    best = table.solve(names)
+    if best is None:
+        raise DataError(f"the columns {names} of a certificate depend on each other")
+    # Coefficients that are rounded may miss constraints, and be better by that.
+    slack = Fraction(_MET) * (value + size)
+    _require(
+        value - best[0] <= Fraction(_TIE) * value + _tiny(size) and best[0] - value <= slack,
+        f"the support {names} has coefficients with the objective {float(best[0]):.12g}, and the "
+        f"certificate's have {float(value):.12g}",
+    )
+    _require(
+        certificate.bound <= certificate.objective,
+        f"the bound {certificate.bound:.12g} is above the objective {certificate.objective:.12g}",
+    )
+    others, checked = _other_masks(certificate, names, most)
+    better: tuple[tuple[int, int], ...] | None = None
+    lowest, count = Fraction(certificate.bound) * (1 - Fraction(_TIE)) - _tiny(size), 0
+    for other in others:
+        count += 1
+        found = table.solve(other, below=lowest)
+        if found is not None and found[0] < lowest:
+            better, lowest = other, found[0]
+    _require(
+        better is None,
+        f"the support {better} has the objective {float(lowest):.12g}, below the bound "
+        f"{certificate.bound:.12g}",
+    )
+    return Verification(float(value), float(best[0]), checked, count)
+
+
+def _pairs(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Target and feature of each entry of a mask."""
+    return tuple((int(t), int(j)) for t, j in np.argwhere(mask))
+
+
+def _other_masks(
+    certificate: JointCertificate, support: tuple[tuple[int, int], ...], most: int
+) -> tuple[Iterable[tuple[tuple[int, int], ...]], Literal["all", "neighbours"]]:
+    """Supports to compare with, as pairs of target and feature."""
+    forced = _pairs(certificate.forced)
+    free = _pairs(certificate.allowed & ~certificate.forced)
+    k = min(certificate.k, len(free) + len(forced))
+
+    def fits(names: tuple[tuple[int, int], ...]) -> bool:
+        used = np.bincount([t for t, _ in names], minlength=len(certificate.room))
+        return len(names) <= k and bool((used <= certificate.room).all())
+
+    more = range(k - len(forced) + 1)
+    if sum(math.comb(len(free), n) for n in more) <= most:
+        picks = (forced + p for n in more for p in itertools.combinations(free, n))
+        return (tuple(sorted(p)) for p in picks if fits(p)), "all"
+    outside = [j for j in free if j not in support]
+    bases = [support] + [tuple(j for j in support if j != i) for i in support if i not in forced]
+    found = {tuple(sorted([*base, j])) for base in bases for j in outside}
+    return [names for names in sorted(found - {support}) if fits(names)], "neighbours"

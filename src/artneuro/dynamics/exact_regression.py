@@ -4,14 +4,15 @@ Thesis, section 5.2.2, equations 5.9 to 5.12: for each target y of a library The
 
     min over xi with at most k entries that are not zero of |y - Theta xi|^2 + alpha |xi|^2
 
-and, with one budget for all targets (5.17), the sum of these, weighted by `target_weights`. Here by
-leaps and bounds instead of mixed-integer programming, for all k up to the largest at once.
+and, with one budget for all targets (5.17) or linear constraints on the coefficients (5.2.3), the
+sum of these, weighted by `target_weights`. Here by leaps and bounds instead of mixed-integer
+programming, for all k up to the largest at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -19,9 +20,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from artneuro.core.errors import ConfigError
 from artneuro.dynamics.budget import share_terms
+from artneuro.dynamics.constraints import Order, couplings, make_constraints
+from artneuro.dynamics.joint_models import JointModels, too_few_terms
 from artneuro.dynamics.rational import RidgeOn
 from artneuro.dynamics.sparse_library import Library, factorise, with_penalty
-from artneuro.dynamics.target_models import Backend, Settings, TargetModels
+from artneuro.dynamics.target_models import Backend, Model, Settings, TargetModels
+
+Models = TargetModels | JointModels
 
 # Terms of a target where no budget is given.
 _TERMS = 5
@@ -46,8 +51,20 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Terms that every model has, or that none has: shape (n_features,), or (n_targets,
         n_features).
     target_weights : sequence of float, optional
-        Weight of each target's objective within `target_sparsity` (thesis, 5.2.3: the energy of a
-        mode).
+        Weight of each target's objective where targets share a budget or constraints (thesis,
+        5.2.3: the energy of a mode).
+    constraint_lhs : array-like of shape (n_constraints, n_targets * n_features), optional
+    constraint_rhs : array-like of shape (n_constraints,), optional
+        Constraints: the sum of a row times the coefficients is the right-hand side.
+    constraint_order : {"target", "feature"}
+        Whether a row begins with all features of the first target, as `coef_.ravel()`, or with the
+        first feature of all targets, as `coef_.T.ravel()`.
+    inequality_constraints : bool
+        The sums are at most the right-hand sides.
+    constraint_separation_index : int, optional
+        Only so many rows, the first, are inequalities.
+    coef_bound : float or array-like of shape (n_features,) or (n_targets, n_features), optional
+        Largest absolute value of coefficients.
     rel_gap : float
         A gap that will do. Gaps up to 1e-6 cost nothing less than no gap.
     pool_tol : float
@@ -62,13 +79,15 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
     coef_ : ndarray of shape (n_targets, n_features)
     intercept_ : float
         0: an intercept is a term of the library.
-    certificate_ : list of Certificate
-        One a target.
-    path_ : list of list of Certificate
-        For each target the models of at most 1, 2, ... terms.
+    certificate_ : list of Certificate or JointCertificate
+        One a target; targets that constraints couple have one together, with all that they couple,
+        in the order of their first targets.
+    path_ : list of list of Certificate or JointCertificate
+        For each of these the models of at most 1, 2, ... terms; with constraints, from the fewest
+        on that can meet them.
     pool_ : list of list of Model
-        For each target the models with as many terms as its best within `pool_tol` of it, that one
-        first. At most 64.
+        For each of these the models with as many terms as its best within `pool_tol` of it, that
+        one first. At most 64.
     objective_, bound_, gap_ : float
         Weighted sum over targets, its lower bound, and the relative gap.
     n_features_in_ : int
@@ -76,7 +95,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Raises
     ------
     ConfigError
-        If a parameter does not fit the data.
+        If a parameter does not fit the data, or no model within the budget meets the constraints.
     DataError
         If the data is not finite.
 
@@ -100,6 +119,12 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         forced: np.ndarray | None = None,
         forbidden: np.ndarray | None = None,
         target_weights: Sequence[float] | None = None,
+        constraint_lhs: np.ndarray | None = None,
+        constraint_rhs: np.ndarray | None = None,
+        constraint_order: Order = "target",
+        inequality_constraints: bool = False,
+        constraint_separation_index: int | None = None,
+        coef_bound: float | np.ndarray | None = None,
         rel_gap: float = 1e-8,
         pool_tol: float = 0.0,
         time_limit: float | None = None,
@@ -113,6 +138,12 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.forced = forced
         self.forbidden = forbidden
         self.target_weights = target_weights
+        self.constraint_lhs = constraint_lhs
+        self.constraint_rhs = constraint_rhs
+        self.constraint_order = constraint_order
+        self.inequality_constraints = inequality_constraints
+        self.constraint_separation_index = constraint_separation_index
+        self.coef_bound = coef_bound
         self.rel_gap = rel_gap
         self.pool_tol = pool_tol
         self.time_limit = time_limit
@@ -143,33 +174,29 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         budgets = self._budgets(y.shape[1])
         forced = self._terms("forced", self.forced, y.shape[1])
         forbidden = self._terms("forbidden", self.forbidden, y.shape[1])
-        factor = factorise(X, y)
-        libraries: dict[bytes, Library] = {}
-        settings = Settings(
-            self.alpha, self.ridge_on, self.pool_tol, self.rel_gap, self.time_limit, self.backend
-        )
-        targets = []
-        for t in range(y.shape[1]):
-            allowed = ~forbidden[t]
-            key = allowed.tobytes()
-            if key not in libraries:
-                libraries[key] = with_penalty(factor, self.alpha, self.ridge_on, allowed)
-            targets.append(TargetModels(settings, X, y, t, libraries[key], allowed, forced[t]))
+        models = self._models(X, y, budgets, forced, forbidden)
         if self.target_sparsity is None:
-            chosen = [target.reach(k) for target, k in zip(targets, budgets, strict=True)]
+            chosen = [model.reach(k) for model, k in models]
         else:
-            chosen = self._share(targets, budgets)
-        self.path_ = [target.path[max(1, len(target.inside)) :] for target in targets]
-        self.certificate_ = [target.path[k] for target, k in zip(targets, chosen, strict=True)]
-        self.pool_ = [target.pool(c) for target, c in zip(targets, self.certificate_, strict=True)]
+            chosen = self._share(models)
+        self.certificate_: list[Any] = []
+        self.path_: list[list[Any]] = []
+        self.pool_: list[list[Model]] = []
         self.coef_ = np.zeros((y.shape[1], X.shape[1]))
-        for line, c in zip(self.coef_, self.certificate_, strict=True):
-            line[c.support] = c.coef
-        self.intercept_ = 0.0
-        weights = self._weights(y.shape[1])
-        self.objective_ = float(weights @ [c.objective for c in self.certificate_])
+        self.objective_ = bound = 0.0
+        for (model, _), k in zip(models, chosen, strict=True):
+            certificate: Any = model.path[k]
+            if certificate is None:
+                raise too_few_terms(k, model.found)
+            self.certificate_.append(certificate)
+            self.path_.append([c for c in model.path[model.first :] if c is not None])
+            self.pool_.append(model.pool(certificate))
+            certificate.fill(self.coef_)
+            self.objective_ += certificate.objective * model.weight
+            bound += certificate.bound * model.weight
         if self.target_sparsity is None:
-            self.bound_ = float(weights @ [c.bound for c in self.certificate_])
+            self.bound_ = bound
+        self.intercept_ = 0.0
         self.gap_ = (self.objective_ - self.bound_) / self.objective_ if self.objective_ else 0.0
         return self
 
@@ -211,6 +238,11 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ConfigError(f"unknown: {self.ridge_on!r}", where="ridge_on", fix="raw or scaled")
         if self.backend not in ("native", "gurobi"):
             raise ConfigError(f"unknown: {self.backend!r}", where="backend", fix="native or gurobi")
+        constrained = self.constraint_lhs is not None or self.coef_bound is not None
+        if constrained and self.backend != "native":
+            raise ConfigError(
+                "only the native search knows constraints", where="backend", fix="native"
+            )
         if self.group_sparsity is not None and len(self.group_sparsity) != targets:
             raise ConfigError(
                 f"{len(self.group_sparsity)} numbers of terms for {targets} targets",
@@ -240,27 +272,70 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         return np.broadcast_to(mask, shape)
 
-    def _share(self, targets: list[TargetModels], budgets: list[int]) -> list[int]:
+    def _models(
+        self, X: np.ndarray, y: np.ndarray, budgets: list[int], forced: np.ndarray,
+        forbidden: np.ndarray,
+    ) -> list[tuple[Models, int]]:  # fmt: skip
+        """What to search: targets alone, or those that constraints couple, with their budgets."""
+        weights = self._weights(y.shape[1])
+        settings = Settings(
+            self.alpha, self.ridge_on, self.pool_tol, self.rel_gap, self.time_limit, self.backend
+        )
+        constraints = make_constraints(
+            y.shape[1], X.shape[1], self.constraint_lhs, self.constraint_rhs,
+            order=self.constraint_order, inequality=self.inequality_constraints,
+            separation=self.constraint_separation_index, bound=self.coef_bound,
+        )  # fmt: skip
+        factor = factorise(X, y)
+        kept: dict[bytes, Library] = {}
+        libraries = []
+        for allowed in ~forbidden:
+            if allowed.tobytes() not in kept:
+                kept[allowed.tobytes()] = with_penalty(factor, self.alpha, self.ridge_on, allowed)
+            libraries.append(kept[allowed.tobytes()])
+        models: list[tuple[Models, int]] = []
+        for targets in couplings(y.shape[1], constraints):
+            if constraints is None or not constraints.touch(targets):
+                t = int(targets[0])
+                alone = TargetModels(
+                    settings, X, y, t, libraries[t], ~forbidden[t], forced[t], float(weights[t])
+                )
+                models.append((alone, budgets[t]))
+                continue
+            room = np.array([budgets[t] for t in targets], dtype=np.int64)
+            together = JointModels(
+                settings, X, y, targets, [libraries[t] for t in targets], forced[targets],
+                weights[targets], room, constraints.of(targets),
+            )  # fmt: skip
+            models.append((together, int(room.sum())))
+        return models
+
+    def _share(self, models: list[tuple[Models, int]]) -> list[int]:
         """Numbers of terms within the joint budget, searched for only as far as is needed."""
-        total, weights = int(self.target_sparsity or 0), self._weights(len(targets))
-        least = [len(target.forced) for target in targets]
+        total = int(self.target_sparsity or 0)
+        least = [len(model.forced) for model, _ in models]
         if sum(least) > total:
             raise ConfigError(
                 f"{sum(least)} terms are forced, and {total} are allowed",
                 where="target_sparsity",
             )
-        ends = [min(k, total - sum(least) + n) for k, n in zip(budgets, least, strict=True)]
-        for target, end in zip(targets, ends, strict=True):
-            target.reach(min(end, -(-total // len(targets))))
+        ends = [
+            min(k, model.most, total - sum(least) + n)
+            for (model, k), n in zip(models, least, strict=True)
+        ]
+        for (model, _), end in zip(models, ends, strict=True):
+            model.reach(min(end, -(-total // len(models))))
         while True:
             # What was not searched may be as good as all terms together.
-            values = [t.values(e) * w for t, e, w in zip(targets, ends, weights, strict=True)]
+            values = [m.values(e) * m.weight for (m, _), e in zip(models, ends, strict=True)]
             value, terms = share_terms(values, total)
-            further = [t for t, n in enumerate(terms) if n >= len(targets[t].path)]
+            further = [t for t, n in enumerate(terms) if n >= len(models[t][0].path)]
             if not further:
-                bounds = [t.values(e, bounds=True) * w
-                          for t, e, w in zip(targets, ends, weights, strict=True)]  # fmt: skip
+                bounds = [m.values(e, bounds=True) * m.weight
+                          for (m, _), e in zip(models, ends, strict=True)]  # fmt: skip
                 self.bound_ = min(value, share_terms(bounds, total)[0])
+                if value == np.inf:
+                    raise too_few_terms(total, *(m.found for m, _ in models))
                 return terms
             for t in further:
-                targets[t].reach(len(targets[t].path))
+                models[t][0].reach(len(models[t][0].path))

@@ -70,26 +70,35 @@ class ExactProducts:
         """The least objective on columns and its coefficients; None if they depend on each other as
         far as float64 can tell.
         """
-        rows = [[self.entry(i, j) for j in names] for i in names]
-        value = self.total
-        for a, i in enumerate(names):
+        gram = [[self.entry(i, j) for j in names] for i in names]
+        for i in names:
             self.column(i)
-            rows[a].append(self.moment[i])
-        for p, row in enumerate(rows):
-            if row[p] <= self.entry(names[p], names[p]) * _SINGULAR:
-                return None
-            for below in rows[p + 1 :]:
-                share = below[p] / row[p]
-                for q in range(p, len(row)):
-                    below[q] -= share * row[q]
-            value -= row[-1] * row[-1] / row[p]
-        coef = [Fraction(0)] * len(names)
-        for p in range(len(names) - 1, -1, -1):
-            left = rows[p][-1]
-            for q in range(p + 1, len(names)):
-                left -= rows[p][q] * coef[q]
-            coef[p] = left / rows[p][p]
-        return value, coef
+        return minimise(gram, [self.moment[i] for i in names], self.total)
+
+
+def minimise(
+    gram: list[list[Fraction]], moment: list[Fraction], total: Fraction
+) -> tuple[Fraction, list[Fraction]] | None:
+    """The least of `total` - 2 moment x + x gram x, and its x; None if a pivot of `gram` is nothing
+    but the rounding of float64.
+    """
+    rows = [[*line, m] for line, m in zip(gram, moment, strict=True)]
+    value = total
+    for p, row in enumerate(rows):
+        if row[p] <= gram[p][p] * _SINGULAR:
+            return None
+        for below in rows[p + 1 :]:
+            share = below[p] / row[p]
+            for q in range(p, len(row)):
+                below[q] -= share * row[q]
+        value -= row[-1] * row[-1] / row[p]
+    x = [Fraction(0)] * len(rows)
+    for p in range(len(rows) - 1, -1, -1):
+        left = rows[p][-1]
+        for q in range(p + 1, len(rows)):
+            left -= rows[p][q] * x[q]
+        x[p] = left / rows[p][p]
+    return value, x
 
 
 def _integers(values: np.ndarray) -> tuple[np.ndarray, int]:

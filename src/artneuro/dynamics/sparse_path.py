@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from artneuro.dynamics import leaps
-from artneuro.dynamics.certificate import Status
+from artneuro.dynamics.certificate_types import Status
 from artneuro.dynamics.leaps_restart import restart
 from artneuro.dynamics.leaps_tree import make_tree
 from artneuro.dynamics.sparse_library import Library

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from artneuro.core.errors import ConfigError, DataError
-from artneuro.dynamics.certificate import Certificate, Status
+from artneuro.dynamics.certificate_types import Certificate, Status
 from artneuro.dynamics.rational import ExactProducts, RidgeOn
 from artneuro.dynamics.sparse_library import Library
 from artneuro.dynamics.sparse_path import Path
@@ -19,11 +19,11 @@ from artneuro.dynamics.supports import fit as fit_support
 Backend = Literal["native", "gurobi"]
 
 # Near ties that are compared in rational arithmetic.
-_TIES = 32
+TIES = 32
 # More terms have to lower the objective by this share to be worth it.
-_SAME = 1e-12
+SAME = 1e-12
 # Rounding of an objective beyond which it is computed in rational arithmetic.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,16 @@ class TargetModels:
         Of the allowed columns.
     allowed, forced : ndarray of bool, shape (features,)
         Columns that may, and that have to be in every model.
+    weight : float
+        Of the target's objective among others'.
     """
 
     def __init__(
-        self, settings: Settings, X: np.ndarray, y: np.ndarray, target: int,
-        library: Library, allowed: np.ndarray, forced: np.ndarray,
+        self, settings: Settings, X: np.ndarray, y: np.ndarray, target: int, library: Library,
+        allowed: np.ndarray, forced: np.ndarray, weight: float = 1.0,
     ) -> None:  # fmt: skip
         self.settings, self.X, self.y, self.target = settings, X, y[:, target], target
+        self.weight = weight
         self.library, self.allowed = library, allowed
         self.forced = np.flatnonzero(forced)
         place = {int(j): p for p, j in enumerate(library.usable)}
@@ -103,9 +106,19 @@ class TargetModels:
         self.found: Path | None = None
         self.path: list[Certificate] = []
 
+    @property
+    def most(self) -> int:
+        """The largest number of terms that a model can have."""
+        return self.library.usable.size
+
+    @property
+    def first(self) -> int:
+        """Where models of any terms begin on the path."""
+        return max(1, len(self.inside))
+
     def reach(self, k: int) -> int:
         """Search models of up to k terms; returns k, or how many terms there are."""
-        k = min(k, self.library.usable.size)
+        k = min(k, self.most)
         if k < len(self.inside):
             raise ConfigError(
                 f"{len(self.inside)} terms are forced, and {k} are allowed",
@@ -184,7 +197,7 @@ class TargetModels:
         bound = min(bound, size.bound)
         if k > len(self.inside):
             bound = min(bound, before.bound)
-            least = before.objective * (1.0 - _SAME)
+            least = before.objective * (1.0 - SAME)
             if names is None or value >= least or before.objective <= self.zero:
                 names = tuple(np.searchsorted(self.library.usable, before.support).tolist())
                 coef, value = before.coef, before.objective
@@ -207,12 +220,12 @@ class TargetModels:
             return None, np.zeros(0), math.inf, math.inf
         least = min(value + error for _, value, error in pool)
         close = [entry for entry in pool if entry[1] - entry[2] <= least]
-        bound = min((value - error for _, value, error in close[_TIES:]), default=math.inf)
+        bound = min((value - error for _, value, error in close[TIES:]), default=math.inf)
         names, value, error = close[0]
-        if len(close) == 1 and error <= _ROUNDING * value:
+        if len(close) == 1 and error <= ROUNDING * value:
             coef, value = self._fit(names)
             return names, coef, value, bound
-        fits = [(self._refit(names), names) for names, _, _ in close[:_TIES]]
+        fits = [(self._refit(names), names) for names, _, _ in close[:TIES]]
         (coef, value), names = min(fits, key=lambda f: (f[0][1], f[1]))
         return (names if value < math.inf else None), coef, value, bound
 

@@ -64,6 +64,8 @@ ABLATED = [
     if pair.dataset in CONFIG.interventions.context_neurons.datasets
 ]
 
+IN_CONTEXT = CONFIG.dynamics.in_context.pairs()
+
 # Pages beside the report, each with the pairs that it is about: a page about none is not made.
 CASES = {
     "methods": PROBED,
@@ -71,6 +73,7 @@ CASES = {
     "context_neurons": ABLATED,
     "refinement": REFINED,
     "scale": PROBED,
+    "in_context": IN_CONTEXT,
 }
 PAGES = [name for name, pairs in CASES.items() if pairs]
 
@@ -255,6 +258,13 @@ def background(path):
 def intervention_tables(table):
     """A table of the interventions stage for each pair whose neurons are ablated."""
     return [f"results/interventions/{m}/{d}/{table}.parquet" for m, d in ABLATED]
+
+
+def in_context_tables(table):
+    """A table of each model and each system that it learns in context."""
+    return [
+        f"results/dynamics/in_context/{m}/{s}/{table}.parquet" for m, s in IN_CONTEXT
+    ]
 
 
 def case_pages(wildcards):

@@ -30,7 +30,9 @@ rule predict_in_context:
     output:
         predictions="results/dynamics/in_context/{model}/{system}/predictions.parquet",
         distributions="results/dynamics/in_context/{model}/{system}/distributions.parquet",
-        residuals=directory("results/dynamics/in_context/{model}/{system}/residuals.zarr"),
+        residuals=directory(
+            "results/dynamics/in_context/{model}/{system}/residuals.zarr"
+        ),
     log:
         "logs/dynamics/in_context/{model}/{system}/predict_in_context.log",
     benchmark:

@@ -339,3 +339,36 @@ rule build_scale_page:
         "Writing the page about sparsity and scale"
     script:
         "../scripts/report/build_scale_page.py"
+
+
+rule build_in_context_page:
+    input:
+        predictions=in_context_tables("predictions"),
+        distributions=in_context_tables("distributions"),
+        probes=in_context_tables("probes"),
+        outputs=in_context_tables("probe_outputs"),
+        equations=in_context_tables("equations"),
+    output:
+        page=report(
+            "results/report/in_context.html",
+            caption="../report/in_context.rst",
+            category="Case studies",
+            labels={"page": "systems learned in context"},
+        ),
+    log:
+        "logs/report/build_in_context_page.log",
+    benchmark:
+        "logs/report/build_in_context_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {},
+        code=code("report/build_in_context_page.py"),
+    message:
+        "Writing the page about systems learned in context"
+    script:
+        "../scripts/report/build_in_context_page.py"

@@ -43,6 +43,11 @@ CASE_PAGES = {
         "Sparsity and scale",
         "how many neurons each feature takes, by layer and by the size of the model.",
     ),
+    "in_context": (
+        "Systems learned in context",
+        "how well a model forecasts a dynamical system from its numbers alone, and whether its "
+        "residual stream holds the state and obeys the law.",
+    ),
 }
 
 

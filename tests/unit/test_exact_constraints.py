@@ -138,7 +138,7 @@ def instance(seed):
     )  # fmt: skip
 
 
-SEEDS = [*range(60), *(pytest.param(s, marks=pytest.mark.slow) for s in range(60, 600))]
+SEEDS = [*range(150), *(pytest.param(s, marks=pytest.mark.slow) for s in range(150, 1500))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -322,3 +322,15 @@ def test_large_library():
     proof = ExactSparseRegression(3, alpha=0.01).fit(X, y).certificate_[0]
     assert proof.support.tolist() == [5, 77, 300]
     assert proof.status == "optimal"
+
+
+def test_joint_budget_above_what_there_is():
+    # More terms than columns, and than the rank, where what is left of a target is rounding.
+    rng = np.random.default_rng(9)
+    X = rng.standard_normal((12, 4))
+    X[:, 3] = X[:, 0] + X[:, 1]
+    for Y in (rng.standard_normal((12, 2)), X @ rng.standard_normal((4, 2))):
+        model = ExactSparseRegression(target_sparsity=50, alpha=0.0).fit(X, Y)
+        left = Y - X @ np.linalg.lstsq(X, Y, rcond=1e-12)[0]
+        assert model.objective_ == pytest.approx(float((left**2).sum()), rel=1e-9, abs=1e-24)
+        assert model.complexity <= 6

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from artneuro.core.errors import ConfigError
+from artneuro.dynamics.parameter_error import ParameterError
 
 Order = Literal["target", "feature"]
 
@@ -85,32 +85,34 @@ def make_constraints(
 
     Raises
     ------
-    ConfigError
+    ParameterError
         If they do not fit the data or each other.
     """
     if (lhs is None) != (rhs is None):
-        raise ConfigError(
+        raise ParameterError(
             "only one side of the constraints", where="constraint_lhs, constraint_rhs"
         )
     if lhs is None and bound is None:
         return None
     if order not in ("target", "feature"):
-        raise ConfigError(f"unknown: {order!r}", where="constraint_order", fix="target or feature")
+        raise ParameterError(
+            f"unknown: {order!r}", where="constraint_order", fix="target or feature"
+        )
     left, right = _sides(targets, features, lhs, rhs, order)
     if not inequality and separation not in (None, 0):
-        raise ConfigError(
+        raise ParameterError(
             "a number of inequalities without inequalities",
             where="constraint_separation_index",
             fix="set inequality_constraints",
         )
     first = (len(right) if separation is None else separation) if inequality else 0
     if not 0 <= first <= len(right):
-        raise ConfigError(
+        raise ParameterError(
             f"{first} inequalities of {len(right)} constraints", where="constraint_separation_index"
         )
     most = np.asarray(np.inf if bound is None else bound, dtype=np.float64)
     if most.shape not in ((), (features,), (targets, features)) or not (most >= 0.0).all():
-        raise ConfigError(
+        raise ParameterError(
             "bounds of coefficients that are negative or do not fit the library",
             where="coef_bound",
             fix=f"give one number, or shape {(features,)} or {(targets, features)}",
@@ -134,14 +136,14 @@ def _sides(
     left = np.atleast_2d(np.asarray(lhs, dtype=np.float64))
     right = np.atleast_1d(np.asarray(rhs, dtype=np.float64))
     if left.shape != (right.size, targets * features) or right.ndim != 1:
-        raise ConfigError(
+        raise ParameterError(
             f"constraints of shape {left.shape} with {right.shape} right-hand sides for "
             f"{targets} targets with {features} features",
             where="constraint_lhs, constraint_rhs",
             fix=f"give shapes (constraints, {targets * features}) and (constraints,)",
         )
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise ConfigError("values that are not finite", where="constraint_lhs, constraint_rhs")
+        raise ParameterError("values that are not finite", where="constraint_lhs, constraint_rhs")
     if order == "feature":
         return left.reshape(-1, features, targets).transpose(0, 2, 1).copy(), right
     return left.reshape(-1, targets, features), right
@@ -153,7 +155,7 @@ def _check_empty(lhs: np.ndarray, rhs: np.ndarray, inequalities: int) -> None:
     wrong = np.where(np.arange(rhs.size) < inequalities, rhs < 0.0, rhs != 0.0)
     if (empty & wrong).any():
         row = int(np.flatnonzero(empty & wrong)[0])
-        raise ConfigError(
+        raise ParameterError(
             f"constraint {row} has no coefficients, and asks for {rhs[row]:g}",
             where="constraint_lhs, constraint_rhs",
         )

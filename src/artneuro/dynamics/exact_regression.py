@@ -18,10 +18,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from artneuro.core.errors import ConfigError
 from artneuro.dynamics.budget import share_terms
 from artneuro.dynamics.constraints import Order, couplings, make_constraints
 from artneuro.dynamics.joint_models import JointModels, too_few_terms
+from artneuro.dynamics.parameter_error import ParameterError
 from artneuro.dynamics.rational import RidgeOn
 from artneuro.dynamics.sparse_library import Library, factorise, with_penalty
 from artneuro.dynamics.target_models import Backend, Model, Settings, TargetModels
@@ -94,7 +94,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     Raises
     ------
-    ConfigError
+    ParameterError
         If a parameter does not fit the data, or no model within the budget meets the constraints.
     DataError
         If the data is not finite.
@@ -217,7 +217,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         weights = np.ones(targets) if self.target_weights is None else self.target_weights
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != (targets,) or not (weights > 0).all():
-            raise ConfigError(
+            raise ParameterError(
                 f"there are {targets} targets",
                 where="target_weights",
                 fix="give one positive weight to each",
@@ -228,23 +228,27 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Largest number of terms of each target."""
         given = [self.max_terms, self.target_sparsity, *(self.group_sparsity or ())]
         if any(k is not None and (int(k) != k or k < 0) for k in given):
-            raise ConfigError(
+            raise ParameterError(
                 "a number of terms has to be a whole number, not negative",
                 where="max_terms, group_sparsity, target_sparsity",
             )
         if not (self.alpha >= 0.0 and self.pool_tol >= 0.0 and self.rel_gap >= 0.0):
-            raise ConfigError("a negative number", where="alpha, pool_tol, rel_gap")
+            raise ParameterError("a negative number", where="alpha, pool_tol, rel_gap")
         if self.ridge_on not in ("raw", "scaled"):
-            raise ConfigError(f"unknown: {self.ridge_on!r}", where="ridge_on", fix="raw or scaled")
+            raise ParameterError(
+                f"unknown: {self.ridge_on!r}", where="ridge_on", fix="raw or scaled"
+            )
         if self.backend not in ("native", "gurobi"):
-            raise ConfigError(f"unknown: {self.backend!r}", where="backend", fix="native or gurobi")
+            raise ParameterError(
+                f"unknown: {self.backend!r}", where="backend", fix="native or gurobi"
+            )
         constrained = self.constraint_lhs is not None or self.coef_bound is not None
         if constrained and self.backend != "native":
-            raise ConfigError(
+            raise ParameterError(
                 "only the native search knows constraints", where="backend", fix="native"
             )
         if self.group_sparsity is not None and len(self.group_sparsity) != targets:
-            raise ConfigError(
+            raise ParameterError(
                 f"{len(self.group_sparsity)} numbers of terms for {targets} targets",
                 where="group_sparsity",
                 fix="give one number a target",
@@ -265,7 +269,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return np.zeros(shape, dtype=bool)
         mask = np.asarray(given)
         if mask.dtype != bool or mask.shape not in (shape, shape[1:]):
-            raise ConfigError(
+            raise ParameterError(
                 f"terms as {mask.dtype} of shape {mask.shape}",
                 where=name,
                 fix=f"give booleans of shape {shape[1:]} or {shape}",
@@ -315,7 +319,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         total = int(self.target_sparsity or 0)
         least = [len(model.forced) for model, _ in models]
         if sum(least) > total:
-            raise ConfigError(
+            raise ParameterError(
                 f"{sum(least)} terms are forced, and {total} are allowed",
                 where="target_sparsity",
             )

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from artneuro.core.errors import ConfigError
 from artneuro.dynamics.certificate_types import JointCertificate, Status
 from artneuro.dynamics.constraints import Constraints
 from artneuro.dynamics.joint_fit import BLUR, fit_support
 from artneuro.dynamics.joint_path import Entry, search_jointly
 from artneuro.dynamics.joint_problem import make_joint
 from artneuro.dynamics.joint_products import JointProducts
+from artneuro.dynamics.parameter_error import ParameterError
 from artneuro.dynamics.sparse_library import Library
 from artneuro.dynamics.sparse_path import Path
 from artneuro.dynamics.target_models import ROUNDING, SAME, TIES, Model, Settings
@@ -57,7 +57,7 @@ class JointModels:
         owner, feature = self.joint.task.owner, self.joint.feature
         self.forced = np.flatnonzero(forced[owner, feature])
         if self.forced.size < forced.sum():
-            raise ConfigError(
+            raise ParameterError(
                 f"forced terms of the targets {targets.tolist()} are forbidden or zero everywhere",
                 where="forced, forbidden",
             )
@@ -66,7 +66,7 @@ class JointModels:
         self.allowed = np.zeros_like(forced)
         self.allowed[owner, feature] = True
         if (forced.sum(axis=1) > room).any():
-            raise ConfigError(
+            raise ParameterError(
                 f"{forced.sum(axis=1).tolist()} terms are forced, and {room.tolist()} are allowed",
                 where="forced, max_terms, group_sparsity",
             )
@@ -90,7 +90,7 @@ class JointModels:
         """Search models of up to k terms; returns k, or how many terms there are."""
         k = min(k, self.most)
         if k < self.forced.size:
-            raise ConfigError(
+            raise ParameterError(
                 f"{self.forced.size} terms are forced, and {k} are allowed",
                 where="forced, target_sparsity",
             )
@@ -246,18 +246,18 @@ class JointModels:
         )
 
 
-def too_few_terms(k: int, *found: Path | None) -> ConfigError:
+def too_few_terms(k: int, *found: Path | None) -> ParameterError:
     """The error of a budget of k terms that no model was found for by some searches."""
     stopped = any(
         size.status == "time_limit" for path in found if path for size in path.sizes.values()
     )
     if stopped:
-        return ConfigError(
+        return ParameterError(
             f"no model of at most {k} terms that meets the constraints was found in time",
             where="time_limit",
             fix="allow more time or more terms",
         )
-    return ConfigError(
+    return ParameterError(
         f"no model of at most {k} terms meets the constraints",
         where="constraint_lhs, constraint_rhs, coef_bound",
         fix="allow more terms, or fewer constraints",

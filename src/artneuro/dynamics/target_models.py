@@ -8,8 +8,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from artneuro.core.errors import ConfigError, DataError
+from artneuro.core.errors import DataError
 from artneuro.dynamics.certificate_types import Certificate, Status
+from artneuro.dynamics.parameter_error import ParameterError
 from artneuro.dynamics.rational import ExactProducts, RidgeOn
 from artneuro.dynamics.sparse_library import Library
 from artneuro.dynamics.sparse_path import Path
@@ -95,7 +96,7 @@ class TargetModels:
         place = {int(j): p for p, j in enumerate(library.usable)}
         missing = [int(j) for j in self.forced if int(j) not in place]
         if missing:
-            raise ConfigError(
+            raise ParameterError(
                 f"forced terms of target {target} are forbidden or zero everywhere: {missing}",
                 where="forced, forbidden",
             )
@@ -120,7 +121,7 @@ class TargetModels:
         """Search models of up to k terms; returns k, or how many terms there are."""
         k = min(k, self.most)
         if k < len(self.inside):
-            raise ConfigError(
+            raise ParameterError(
                 f"{len(self.inside)} terms are forced, and {k} are allowed",
                 where="forced, max_terms, group_sparsity",
             )

@@ -143,6 +143,11 @@ def model_memory(bytes_per_parameter, base_mb):
     return mem_mb
 
 
+def share_of_cores(jobs, most=8):
+    """Threads of each of some jobs that can run side by side: one thread each beats all for one."""
+    return max(1, min(most, (workflow.cores or most) // max(1, jobs)))
+
+
 def growing(mb):
     """Resource function: `mb`, and half as much again with each further attempt."""
     return lambda wildcards, attempt: int(mb * (1 + attempt) / 2)

@@ -39,7 +39,7 @@ rule predict_in_context:
         "logs/dynamics/in_context/{model}/{system}/predict_in_context.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: share_of_cores(len(IN_CONTEXT))
     resources:
         mem_mb=model_memory(4, 6000),
         runtime=240,

@@ -17,9 +17,9 @@ from artneuro.dynamics.in_context_schemas import (
     PREDICTIONS_SCHEMA,
     PROBES_SCHEMA,
 )
-from artneuro.report.in_context import (
+from artneuro.report.in_context import build_in_context_page
+from artneuro.report.in_context_summary import (
     Study,
-    build_in_context_page,
     equation_summary,
     log_losses,
     mean_errors,

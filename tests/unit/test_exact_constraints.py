@@ -138,7 +138,10 @@ def instance(seed):
     )  # fmt: skip
 
 
-SEEDS = [*range(150), *(pytest.param(s, marks=pytest.mark.slow) for s in range(150, 1500))]
+# In the last of those at once, nothing near the target meets the constraints.
+QUICK = [*range(150), 1056]
+MORE = [s for s in range(150, 1500) if s not in QUICK]
+SEEDS = [*QUICK, *(pytest.param(s, marks=pytest.mark.slow) for s in MORE)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -242,7 +245,7 @@ def test_nearly_dependent_libraries_in_rational_arithmetic(seed, way, monkeypatc
     lhs[0, 0, [0, 3]], lhs[0, 1, int(rng.integers(5))] = [1.0, -0.5], 1.0
     case = Case(X, Y, 3, np.array([3, 3]), 1e-12 * (seed % 3), np.ones(2), lhs, np.zeros(1))
     model = case.fit()
-    values = {}
+    values, every = {}, []
     for names in case.supports():
         rows = [line for line in lhs if any(line[n] for n in names)]
         # Copies to the last digit or two are singular in float64.
@@ -251,16 +254,18 @@ def test_nearly_dependent_libraries_in_rational_arithmetic(seed, way, monkeypatc
             np.linalg.svd(part / np.linalg.norm(part, axis=0), compute_uv=False)[-1]
             for part in unit if part.size
         ]  # fmt: skip
-        if case.alpha > 0 or min(spread, default=1.0) > 1e-12:
-            value = exact_least(X, Y, names, case.alpha, rows, np.zeros(len(rows)))
-            if value is not None:
+        value = exact_least(X, Y, names, case.alpha, rows, np.zeros(len(rows)))
+        if value is not None:
+            # Constraints may hold what columns alone leave open.
+            every.append(float(value))
+            if case.alpha > 0 or min(spread, default=1.0) > 1e-12:
                 values[tuple(names)] = float(value)
     best, proof = min(values.values()), model.certificate_[0]
     if proof.status in ("optimal", "rounding"):
         assert proof.bound <= best * (1 + 1e-9)
     if proof.status == "optimal":
         assert proof.objective <= best * (1 + 1e-7)
-    assert proof.objective >= best * (1 - 1e-7)
+    assert proof.objective >= min(every) * (1 - 1e-7)
 
 
 DUFFING = (

@@ -10,7 +10,7 @@ import numpy as np
 from artneuro.dynamics.certificate_types import Status
 from artneuro.dynamics.joint_fit import fit_support
 from artneuro.dynamics.joint_problem import Joint, JointTask
-from artneuro.dynamics.joint_search import DONE, FOUND, GOING, REFRESH, advance, prepare
+from artneuro.dynamics.joint_search import DONE, FOUND, REFRESH, advance, prepare
 from artneuro.dynamics.joint_tree import (
     IN,
     INSIDE,
@@ -25,8 +25,9 @@ from artneuro.dynamics.sparse_path import COEF_CAP, SPREAD, Path, Size
 
 # Where bounds would not hold for all coefficients, problems with no more supports are enumerated.
 ENUMERATED = 50_000
-# Objectives, relative to that of all columns and the target's length, for which bounds hold.
-_REACH = 100.0
+# Objectives, relative to that of all columns and the target's length, for which bounds hold. Where
+# nothing so good meets the constraints, they are raised up to the last.
+_REACH, _FURTHER, _FAR = 100.0, 1e6, 1e14
 # Nodes between two looks at the clock, supports held for each size, gaps of relaxed passes.
 _NODES, _PLACES, _RELAXED = 500, 64, (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
@@ -118,7 +119,9 @@ def search_jointly(
     reach = _REACH * max(size * size, whole if whole < math.inf else 0.0)
     free = task.columns.shape[0] - forced.size
     supports = sum(math.comb(free, n) for n in range(most - forced.size + 1))
+    sizes: dict[int, Size] = {}
     nodes = singular = 0
+    largest = 0.0
     while True:
         cap, capped = _cap(joint, most, size + math.sqrt(reach))
         if capped and supports <= ENUMERATED:
@@ -126,18 +129,23 @@ def search_jointly(
         limited = task._replace(room=room, most=most, cap=cap)
         found, opened = _search(limited, forced, pool_tol, rel_gap, started, deadline)
         nodes, singular = nodes + int(found.counts[0]), singular + int(found.counts[1])
+        late = time.perf_counter() > deadline
         worst = found.best[np.isfinite(found.best)].max(initial=0.0)
-        if worst <= reach or cap == math.inf or time.perf_counter() > deadline:
+        if worst > reach and cap < math.inf and not late:
+            # Bounds did not hold for coefficients of so high an objective.
+            reach = _REACH * worst
+            continue
+        largest = max(largest, cap) if capped else largest
+        relax = 1.0 + pool_tol - found.factors[1]
+        for k in range(forced.size, most + 1):
+            sizes[k] = _settle(found, k, float(opened[k]), relax, capped, worst > reach)
+        none = np.flatnonzero(~np.isfinite(found.best[forced.size :])) + forced.size
+        if not none.size or cap == math.inf or late or reach >= _FAR * size * size:
             break
-        # Bounds did not hold for coefficients of so high an objective.
-        reach = _REACH * worst
-    relax = 1.0 + pool_tol - found.factors[1]
-    sizes = {
-        k: _settle(found, k, float(opened[k]), relax, capped, worst > reach)
-        for k in range(forced.size, most + 1)
-    }
+        # Constraints may ask for coefficients that are larger still.
+        most, reach = int(none[-1]), _FURTHER * reach
     seconds = time.perf_counter() - started
-    return Path(sizes, nodes, singular, seconds, cap if capped else math.inf)
+    return Path(sizes, nodes, singular, seconds, largest if largest else math.inf)
 
 
 def _cap(joint: Joint, most: int, length: float) -> tuple[float, bool]:
@@ -190,7 +198,7 @@ def _run(task: JointTask, forced: np.ndarray, found: JointFound, deadline: float
             names = tree.names[: tree.place[LEAF]].copy()
             if tuple(sorted(names.tolist())) not in {e[0] for e in found.held[names.size]}:
                 found.offer(task, names)
-        elif said == GOING and time.perf_counter() > deadline:
+        if time.perf_counter() > deadline:
             return _open_bounds(tree, task.most)
         said = advance(task, tree, found.limits, found.counts, _NODES)
     return np.full(task.most + 1, np.inf)

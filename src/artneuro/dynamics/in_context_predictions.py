@@ -22,7 +22,7 @@ from artneuro.core.errors import ConfigError
 from artneuro.datasets.seeding import generator_of, hash_of
 from artneuro.datasets.tokenizer import TextTokenizer, load_tokenizer
 from artneuro.dynamics.in_context_baselines import BASELINES, baseline_forecasts
-from artneuro.dynamics.in_context_config import InContextConfig, SequenceConfig, TreeConfig
+from artneuro.dynamics.in_context_config import InContextConfig, TreeConfig
 from artneuro.dynamics.in_context_schemas import (
     DISTRIBUTIONS_SCHEMA,
     NATURAL,
@@ -41,6 +41,7 @@ from artneuro.dynamics.sequence_text import (
     SequenceTokens,
     all_spellings,
     canonical_spellings,
+    number_format,
     tokenize_sequence,
 )
 from artneuro.dynamics.simulate import Accuracy, simulate_trial
@@ -57,13 +58,6 @@ class Facts:
     dtype: str
     tokens: int
     seed: int
-
-
-def number_format(sequence: SequenceConfig) -> NumberFormat:
-    """How the values of a system are written."""
-    return NumberFormat(
-        sequence.low, sequence.high, sequence.decimals, sequence.prefix, sequence.separator
-    )
 
 
 def simulate_sequence(config: InContextConfig, system: str, trial: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from artneuro.core.artifacts import write_table
 from artneuro.core.logs import Progress
 from artneuro.datasets.seeding import generator_of
 from artneuro.dynamics.in_context_config import InContextConfig
-from artneuro.dynamics.in_context_predictions import number_format
 from artneuro.dynamics.in_context_schemas import (
     DIGITS,
     EQUATIONS_SCHEMA,
@@ -40,6 +39,7 @@ from artneuro.dynamics.probed_equations import (
     terms_of,
 )
 from artneuro.dynamics.residual_store import Residuals, open_residuals
+from artneuro.dynamics.sequence_text import number_format
 from artneuro.dynamics.state_probes import (
     Probe,
     delayed,

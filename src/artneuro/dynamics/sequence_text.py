@@ -13,6 +13,7 @@ import numpy as np
 
 from artneuro.core.errors import ConfigError, DataError
 from artneuro.datasets.tokenizer import TextTokenizer
+from artneuro.dynamics.in_context_config import SequenceConfig
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class NumberFormat:
     def spell(self, code: int) -> str:
         """A number as text, such as "0.042"."""
         return f"{self.prefix}{code:0{self.decimals}d}"
+
+
+def number_format(sequence: SequenceConfig) -> NumberFormat:
+    """How the values of a system are written."""
+    return NumberFormat(
+        sequence.low, sequence.high, sequence.decimals, sequence.prefix, sequence.separator
+    )
 
 
 @dataclass(frozen=True)

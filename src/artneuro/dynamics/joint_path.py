@@ -10,7 +10,7 @@ import numpy as np
 from artneuro.dynamics.certificate_types import Status
 from artneuro.dynamics.joint_fit import fit_support
 from artneuro.dynamics.joint_problem import Joint, JointTask
-from artneuro.dynamics.joint_search import DONE, FOUND, REFRESH, advance, prepare
+from artneuro.dynamics.joint_search import CREDIT, DONE, FOUND, REFRESH, advance, prepare
 from artneuro.dynamics.joint_tree import (
     IN,
     INSIDE,
@@ -55,7 +55,7 @@ class JointFound:
         self.best = np.full(most + 1, np.inf)
         self.lost = np.full(most + 1, np.inf)
         self.limits = np.full((2, most + 1), worst)
-        self.counts = np.zeros(2, dtype=np.int64)
+        self.counts = np.array([0, 0, CREDIT])
         self.factors, self.floor = factors, floor
 
     def offer(self, task: JointTask, names: np.ndarray) -> None:
@@ -193,7 +193,7 @@ def _run(task: JointTask, forced: np.ndarray, found: JointFound, deadline: float
         if said == REFRESH:
             level = int(tree.place[LEVEL])
             refresh(task, tree, level)
-            prepare(task, tree, found.limits, level)
+            prepare(task, tree, found.limits, found.counts, level)
         elif said == FOUND:
             names = tree.names[: tree.place[LEAF]].copy()
             if tuple(sorted(names.tolist())) not in {e[0] for e in found.held[names.size]}:

@@ -39,6 +39,7 @@ from artneuro.dynamics.joint_tree import (
     REST,
     SLACK,
     STAGE,
+    START,
     TILT,
     TOTAL,
     combine,
@@ -47,12 +48,15 @@ from artneuro.dynamics.joint_tree import (
 from artneuro.dynamics.leaps_tree import compiled
 from artneuro.dynamics.supports import SINGULAR, copy, dot
 
+# Nodes that fresh factors cost as much as, and how many are paid for at first.
+_COST, CREDIT = 100, 1000
 # What `advance` says.
 DONE, GOING, REFRESH, FOUND = range(4)
 # Passes of the ascent over inequalities.
 _PASSES = 30
-# Share of a bound that rounding may take before factors are made afresh.
-_SHARE = 0.01
+# Share of a bound that rounding may take before factors are made afresh, if it has grown so much
+# since they were.
+_SHARE, _GROWN = 0.01, 10.0
 
 
 @compiled
@@ -113,7 +117,7 @@ def _ascend(task, tree, level, v):  # pragma: no cover - compiled
 
 
 @compiled
-def prepare(task, tree, limits, level):  # pragma: no cover - compiled
+def prepare(task, tree, limits, counts, level):  # pragma: no cover - compiled
     """Bound a node and its children, and put these in order; False if that needs fresh factors."""
     rows, shifts, state = tree.rows[level], tree.shifts[level], tree.state[level]
     numbers, whole = tree.numbers[level], tree.whole[level]
@@ -147,7 +151,8 @@ def prepare(task, tree, limits, level):  # pragma: no cover - compiled
             less = loss + abs(c) * (shifts[i, BLUR] + task.cap * shifts[i, TILT])
             drop = max(node, bound_of(s, less, q, numbers[SLACK]))
             if q > 0.0 and drop < limit and s * s / q >= limit * (1.0 + _SHARE):
-                wanted = True
+                grown = shifts[i, TILT] > _GROWN * task.noise
+                wanted = wanted or grown or numbers[LOSS] > _GROWN * numbers[START]
         # No room for the column: leave it out before anything else.
         if taken[task.owner[i]] >= task.room[task.owner[i]] and (full < 0 or drop > drops[n]):
             full, drops[n] = i, drop
@@ -157,7 +162,8 @@ def prepare(task, tree, limits, level):  # pragma: no cover - compiled
             p -= 1
         order[p], drops[p] = i, drop
         count += 1
-    if wanted and whole[FRESH] == 0:
+    if wanted and whole[FRESH] == 0 and counts[2] >= _COST:
+        counts[2] -= _COST
         return False
     if full >= 0:
         order[0], drops[0] = full, drops[n]
@@ -222,8 +228,8 @@ def advance(task, tree, limits, counts, budget):  # pragma: no cover - compiled
     limits : ndarray of shape (2, most + 1)
         For each size, supports with objectives below the first are to be reported, and nodes with
         bounds below the second to be searched. No limit of a size is above that of a smaller one.
-    counts : ndarray of int64, shape (2,)
-        Nodes, and supports that were singular.
+    counts : ndarray of int64, shape (3,)
+        Nodes, supports that were singular, and nodes that have not paid for fresh factors yet.
     budget : int
 
     Returns
@@ -254,10 +260,11 @@ def advance(task, tree, limits, counts, budget):  # pragma: no cover - compiled
             return GOING
         budget -= 1
         counts[0] += 1
+        counts[2] += 1
         whole[level, STAGE], whole[level, NEXT] = 0, j - 1
         _leave_out(task, tree, level, j)
         place[LEVEL] = level + 1
-        if not prepare(task, tree, limits, level + 1):
+        if not prepare(task, tree, limits, counts, level + 1):
             return REFRESH
     return DONE
 

@@ -14,7 +14,7 @@ from artneuro.dynamics.supports import dot
 
 # Second index of `shifts`, `numbers`, `whole`; values of `state`.
 GOAL, TILT, BLUR = range(3)
-REST, TOTAL, LOSS, BOUND, SLACK = range(5)
+REST, TOTAL, LOSS, BOUND, SLACK, START = range(6)
 INSIDE, COUNT, NEXT, STAGE, FRESH = range(5)
 OPEN, IN, OUT = range(3)
 LEVEL, LEAF = range(2)
@@ -37,7 +37,8 @@ class JointTree(NamedTuple):
 
     `vector`: a sum v of rows of what was left out. `numbers`: the squared length of what no column
     reaches (one more coordinate of v); the same sum of t; what rounding may take from it; a lower
-    bound of the node, and what a diagonal took from all bounds.
+    bound of the node; what a diagonal took from all bounds; and what rounding could take when
+    factors were fresh.
 
     `state`: of each column. `order` and `drops`: open columns by the bound of what is left without
     them, the highest first. `whole`: how many columns are in; the length of `order`; the next
@@ -71,7 +72,7 @@ def make_tree(task: JointTask) -> JointTree:
         np.zeros((levels, rows, 3)),
         np.zeros((levels, n)),
         np.zeros((levels, n)),
-        np.zeros((levels, 5)),
+        np.zeros((levels, 6)),
         np.zeros((levels, n), dtype=np.int64),
         np.zeros((levels, n), dtype=np.int64),
         np.zeros((levels, n + 1)),
@@ -127,6 +128,7 @@ def refresh(task: JointTask, tree: JointTree, level: int) -> None:
         eliminate(
             task, rows, shifts, rows, shifts, state, tree.vector[level], numbers, e, True
         )  # fmt: skip
+    numbers[START] = numbers[LOSS]
 
 
 def _duals(

@@ -96,6 +96,7 @@ rule interventions:
 rule dynamics:
     input:
         expand(rules.simulate_system.output.store, system=CONFIG.dynamics.systems),
+        in_context_tables("probes"),
     message:
         "All trajectories and equations are in results/dynamics"
 

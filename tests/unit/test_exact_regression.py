@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.utils.estimator_checks import check_estimator
 
 from artneuro.core.errors import ConfigError, DataError
 from artneuro.dynamics import sparse_path
@@ -334,3 +335,25 @@ def test_joint_budget_above_what_there_is():
         left = Y - X @ np.linalg.lstsq(X, Y, rcond=1e-12)[0]
         assert model.objective_ == pytest.approx(float((left**2).sum()), rel=1e-9, abs=1e-24)
         assert model.complexity <= 6
+
+
+def test_nothing_to_choose_from():
+    rng = np.random.default_rng(10)
+    X, Y = rng.standard_normal((20, 4)), rng.standard_normal((20, 2))
+    total = float((Y**2).sum())
+    for library, more in (
+        (X, {"forbidden": np.ones(4, dtype=bool)}), (0.0 * X, {}), (0.0 * X, {"alpha": 0.0}),
+        (X, {"max_terms": 0}), (X, {"target_sparsity": 0}),
+        (0.0 * X, {"target_sparsity": 3, "coef_bound": 1.0}),
+    ):  # fmt: skip
+        model = ExactSparseRegression(**more).fit(library, Y)
+        assert not model.coef_.any()
+        assert model.objective_ == pytest.approx(total)
+        assert all(c.status == "optimal" for c in model.certificate_)
+        assert not model.predict(library).any()
+
+
+def test_conventions_of_scikit_learn():
+    check_estimator(ExactSparseRegression(), on_skip=None)
+    with pytest.raises(ValueError, match="sample_weight"):
+        ExactSparseRegression().fit(np.eye(3), np.ones(3), sample_weight=[1.0, -1.0, 1.0])

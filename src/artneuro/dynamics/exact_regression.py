@@ -169,7 +169,7 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._flat = y.ndim == 1
         y = y.reshape(X.shape[0], -1).astype(np.float64, copy=False)
         if sample_weight is not None:
-            root = np.sqrt(np.broadcast_to(np.asarray(sample_weight, np.float64), X.shape[0]))
+            root = np.sqrt(self._row_weights(sample_weight, X.shape[0]))
             X, y = X * root[:, None], y * root[:, None]
         budgets = self._budgets(y.shape[1])
         forced = self._terms("forced", self.forced, y.shape[1])
@@ -212,6 +212,16 @@ class ExactSparseRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Number of terms of all targets together."""
         check_is_fitted(self)
         return int(np.count_nonzero(self.coef_))
+
+    def _row_weights(self, given: np.ndarray, rows: int) -> np.ndarray:
+        weights = np.asarray(given, dtype=np.float64)
+        if weights.shape not in ((), (rows,)) or not (weights >= 0.0).all() or not weights.any():
+            raise ParameterError(
+                "weights that do not fit the rows, that are negative, or that are all zero",
+                where="sample_weight",
+                fix=f"give one number to each of the {rows} rows",
+            )
+        return np.broadcast_to(weights, rows)
 
     def _weights(self, targets: int) -> np.ndarray:
         weights = np.ones(targets) if self.target_weights is None else self.target_weights

@@ -183,6 +183,9 @@ def _geometry(
 ) -> Geometry:
     """Both matrices of columns from their triangular factor, made regular if it is not."""
     m, diagonal = names.size, 0.0
+    if not m:
+        rest = rest + np.square(targets).sum(axis=0)
+        triangle, targets = np.zeros((0, 0)), np.zeros((0, targets.shape[1]))
     if triangle.shape[0] < m or (m and np.abs(np.diag(triangle)).min() < DIAGONAL):
         diagonal = DIAGONAL**2
         both = np.hstack([triangle, targets])
@@ -191,7 +194,7 @@ def _geometry(
         triangle, targets = whole[:m, :m], whole[:m, m:]
         rest = rest + np.square(whole[m:, m:]).sum(axis=0)
     # Lines of `dual` are orthogonal to all columns but their own, each to the last digits.
-    dual = solve_triangular(triangle, np.eye(m), trans="T", check_finite=False).T
+    dual = solve_triangular(triangle, np.eye(m), trans="T", check_finite=False).T if m else triangle
     lengths = np.sqrt(np.square(dual).sum(axis=1))
     dual = dual / lengths[:, None]
     return Geometry(

@@ -101,7 +101,7 @@ def _verdict(study: Study) -> str:
     if "shuffled" in losses:
         text += f" ({losses['shuffled']:.2f} in random order)"
     text += (
-        f", the mean error of its forecasts from {first['median']:.3g} in the first third to "
+        f". The mean error of its forecasts is {first['median']:.3g} in the first third and "
         f"{own:.3g} in the second half. "
     )
     if not not_beaten:

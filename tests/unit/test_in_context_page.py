@@ -147,7 +147,10 @@ def test_the_page_says_what_the_numbers_say(tmp_path: Path):
     build_in_context_page(**paths, output=tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert "planted on a map: the log loss of the next number falls from 5.83 nats" in text
-    assert "The mean error of its forecasts is 0.2 in the first third and 0.1 in the second half" in text
+    assert (
+        "The mean error of its forecasts is 0.2 in the first third and 0.1 in the second half"
+        in text
+    )
     assert (
         "There it beats line through two (1), last value (0.4), mean so far (0.3), but not" in text
     )

@@ -171,9 +171,19 @@ def make_project(root: Path) -> Project:
                 "max_k": 2,
                 "prefilter": 32,
             },
+            "dynamics": {
+                "in_context": {
+                    "models": ["tiny"],
+                    "systems": {"map": {"system": "logistic_map", "values": 20, "decimals": 1,
+                                        "high": 1.2, "prefix": "", "degree": 2}},
+                    "controls": [],
+                    "tree": {"positions": 2},
+                    "probes": {"layers": [0, 1], "delays": [1]},
+                }
+            },
             "compute": {"device": "cpu", "dask": {"workers": 1}},
         }
-    )
+    )  # fmt: skip
     return project
 
 
@@ -241,8 +251,14 @@ JOBS = {
     "build_report": 1,
     "build_scale_page": 1,
     "build_methods_page": 1,
+    "predict_in_context": 1,
+    "probe_in_context": 1,
+    "build_in_context_page": 1,
 }
 AFTER = {
+    "build_in_context_page": set(),
+    "probe_in_context": {"build_in_context_page"},
+    "predict_in_context": {"probe_in_context", "build_in_context_page"},
     "build_report": set(),
     "build_scale_page": set(),
     "plot_transfer": set(),
@@ -260,7 +276,9 @@ AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
 AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
 AFTER["build_tokens"] = {"label_features"} | AFTER["label_features"]
 AFTER["read_documents"] = {"build_tokens"} | AFTER["build_tokens"]
-AFTER["fetch_model"] = {"build_tokens"} | AFTER["build_tokens"]
+AFTER["fetch_model"] = {"build_tokens", "predict_in_context"} | (
+    AFTER["build_tokens"] | AFTER["predict_in_context"]
+)
 AFTER["fetch_source"] = {"read_documents"} | AFTER["read_documents"]
 
 
@@ -295,7 +313,10 @@ MODULE_CHANGES = {
     "datasets/documents.py": ("read_documents",),
     "datasets/labels.py": ("label_features",),
     "models/fetch.py": ("fetch_model",),
-    "core/archives.py": ("fetch_source", "read_documents"),
+    "dynamics/sequence_model.py": ("predict_in_context",),
+    "dynamics/state_probes.py": ("probe_in_context",),
+    # Pages are told of by what reads the sources, too.
+    "core/archives.py": ("fetch_source", "read_documents", "build_in_context_page"),
     "core/job.py": tuple(JOBS),
 }
 
@@ -319,7 +340,7 @@ def test_edited_template_of_the_report(project: Project):
     planned = project.plan()
     assert planned["build_report"] == 1
     plots = {"plot_scores", "plot_transfer", "plot_methods"}
-    pages = {"build_report", "build_scale_page", "build_methods_page"}
+    pages = {"build_report", "build_scale_page", "build_methods_page", "build_in_context_page"}
     assert set(planned) <= pages | plots
 
 
@@ -415,6 +436,13 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
         SECOND_PROBES,
     ),
     "unused section": ("probing.sparsity.prefilter", 9, {}),
+    "sequence": (
+        "dynamics.in_context.systems.map.values", 21, from_rules("predict_in_context")
+    ),
+    "state probes": ("dynamics.in_context.probes.folds", 3, from_rules("probe_in_context")),
+    "equations": (
+        "dynamics.in_context.systems.map.degree", 3, from_rules("probe_in_context")
+    ),
     "sparsity": (
         "probing.sparsity.datasets",
         ["first"],

@@ -82,7 +82,7 @@ def test_every_optimum_is_proven_and_its_bound_holds(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["methods", "superposition", "context_neurons", "refinement", "scale"]
+    "name", ["methods", "superposition", "context_neurons", "refinement", "scale", "in_context"]
 )
 def test_each_case_study_has_a_page_that_needs_nothing_else(run: Path, name: str) -> None:
     page = (run / "results" / "report" / f"{name}.html").read_text()

@@ -132,60 +132,64 @@ def distribution_figure(rows: Sequence[dict]) -> Figure:
 
 
 def probe_figure(table: pl.DataFrame) -> Figure:
-    """R2 of probes by layer, a panel for each number of values ahead, with controls and inputs.
+    """R2 and mean absolute error of probes by layer, with controls and inputs.
 
     Parameters
     ----------
     table : DataFrame
-        Rows of the schema `probes` of one model and system.
+        Rows of the schema `probes` of one model and system. A column of panels for each number of
+        values ahead.
 
     Notes
     -----
     Thesis, figures 5.7 and 5.10.
     """
     shifts = table["shift"].unique().sort().to_list()
-    variables = table["variable"].unique(maintain_order=True).to_list()
-    layers = table.filter(pl.col("layer").is_not_null())
     with figure_style():
-        figure = Figure(figsize=(4.8 * len(shifts), 3.2))
-        axes = np.ravel(figure.subplots(1, len(shifts), squeeze=False, sharey=True))
-        for axis, shift in zip(axes, shifts, strict=True):
-            for place, variable in enumerate(variables):
-                for control, (label, dashes) in CONTROLS.items():
-                    part = layers.filter(
-                        pl.col("shift") == shift,
-                        pl.col("variable") == variable,
-                        pl.col("control") == control,
-                    ).sort("layer")
-                    shown = part["r2"].clip(lower_bound=LOWEST_R2)
-                    axis.plot(
-                        part["layer"], shown, color=COLOURS[place], ls=dashes,
-                        label=f"{variable}, {label}",
-                    )  # fmt: skip
-                for name, marker in (("values", "<"), ("digits", "s")):
-                    one = table.filter(
-                        pl.col("features") == name,
-                        pl.col("shift") == shift,
-                        pl.col("variable") == variable,
-                        pl.col("control") == "none",
-                    ).sort("delays")
-                    if one.is_empty():
-                        continue
-                    # Beside the last layer, the number of delays growing to the right.
-                    right = float(np.max(layers["layer"].to_numpy(), initial=0)) + 1.5
-                    axis.plot(
-                        right + 1.2 * np.arange(one.height),
-                        one["r2"].clip(lower_bound=LOWEST_R2),
-                        color=COLOURS[place], ls="none", marker=marker, mfc="none",
-                    )  # fmt: skip
+        figure = Figure(figsize=(4.8 * len(shifts), 5.0))
+        ratios = {"height_ratios": (3, 2)}
+        grid = figure.subplots(
+            2, len(shifts), squeeze=False, sharex=True, sharey="row", gridspec_kw=ratios
+        )
+        for line, column in zip(grid, ("r2", "mae"), strict=True):
+            for axis, shift in zip(line, shifts, strict=True):
+                _probe_panel(axis, table.filter(pl.col("shift") == shift), column)
+        for axis, shift in zip(grid[0], shifts, strict=True):
             axis.axhline(0, color=GREY, lw=0.6)
             axis.set_title("value just read" if shift == 0 else f"{shift} value ahead", fontsize=9)
-            axis.set_xlabel("layer; right of the last: input alone")
             axis.set_ylim(LOWEST_R2 - 0.03, 1.03)
-        axes[0].set_ylabel("test R²")
-        handles, labels = axes[0].get_legend_handles_labels()
+        for axis in grid[1]:
+            axis.set_xlabel("layer; right of the last: input alone")
+            axis.set_ylim(bottom=0)
+        grid[0][0].set_ylabel("test R²")
+        grid[1][0].set_ylabel("test mean absolute error")
+        handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
     return figure
+
+
+def _probe_panel(axis: Axes, table: pl.DataFrame, column: str) -> None:
+    """One score of all probes of one number of values ahead."""
+    layers = table.filter(pl.col("layer").is_not_null())
+    # Inputs stand beside the last layer, more of the last values to the right.
+    right = float(np.max(layers["layer"].to_numpy(), initial=0)) + 1.5
+    lowest = LOWEST_R2 if column == "r2" else None
+    for place, variable in enumerate(table["variable"].unique(maintain_order=True)):
+        mine = table.filter(pl.col("variable") == variable)
+        for control, (label, dashes) in CONTROLS.items():
+            part = mine.filter(pl.col("control") == control, pl.col("layer").is_not_null())
+            part = part.sort("layer")
+            axis.plot(
+                part["layer"], part[column].clip(lower_bound=lowest), color=COLOURS[place],
+                ls=dashes, label=f"{variable}, {label}" if part.height else None,
+            )  # fmt: skip
+        for features, marker in (("values", "<"), ("digits", "s")):
+            one = mine.filter(pl.col("features") == features, pl.col("control") == "none")
+            one = one.sort("delays")
+            axis.plot(
+                right + 1.2 * np.arange(one.height), one[column].clip(lower_bound=lowest),
+                color=COLOURS[place], ls="none", marker=marker, mfc="none",
+            )  # fmt: skip
 
 
 def reading_figure(rows: Sequence[dict], title: str) -> Figure:

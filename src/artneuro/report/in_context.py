@@ -224,7 +224,8 @@ def _probe_part(study: Study, name: str) -> Part:
             probe_figure(study.probes),
             "Test R², cut off below, and mean absolute error by layer. Solid: the sequence; "
             "dashed: shuffled; dotted: random weights. Right of the last layer: probes on the last "
-            "values of the input alone, as numbers (triangles) and digits (squares), more values to the right.",
+            "values of the input alone, as numbers (triangles) and digits (squares), more values "
+            "to the right.",
             "Curves of R² by layer for each variable, with controls.",
         ),
         Table(summary, caption, headings),

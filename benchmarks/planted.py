@@ -140,7 +140,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="made-up layers to average over")
-    parser.add_argument("--methods", nargs="+", default=[*CHEAP, "best_subset", "random"])
+    parser.add_argument(
+        "--methods", nargs="+", default=[*CHEAP, "best_subset", "optimal", "random"]
+    )
     arguments = parser.parse_args()
     print("share of the planted neurons found, test F1 with as many neurons as were planted\n")
     print(table(recovery(arguments.methods, arguments.seeds)))

@@ -17,6 +17,8 @@ from artneuro.probing.data import Feature
 from artneuro.probing.exact_least_squares import best_least_squares
 from artneuro.probing.layer import probe_layer
 from artneuro.probing.optimal import OptimalSparseSVM, optimal_supports
+from artneuro.probing.svm_relaxation import Goal, minimise
+from artneuro.probing.svm_search import make_problem
 
 LOSSES = ("hinge", "squared_hinge", "squared_error")
 
@@ -146,6 +148,25 @@ def test_one_neuron_is_proven_where_the_loss_is_flat_in_the_intercept(scale):
     gamma = 300**-0.5
     least = min(fit_elsewhere(x[[j]].T, y, "hinge", gamma) for j in range(20))
     assert found.objective == pytest.approx(least, rel=1e-4)
+
+
+@pytest.mark.parametrize(("seed", "k"), [(1, 6), (27, 6), (35, 10), (44, 4)])
+def test_relaxations_of_correlated_neurons_do_not_stall(seed, k):
+    """Weights that cross zero one after the other must not be let in again at each step."""
+    generator, units, rows = np.random.default_rng(seed), 40, 150
+    y = np.arange(rows) % 9 == 0
+    mean = generator.lognormal(-1.5, 0.6, units) * generator.choice([-1, 1], units)
+    shared = generator.standard_normal((6, rows))
+    load = 0.3 * np.abs(mean)[:, None] * generator.standard_normal((units, 6))
+    noise = 0.02 * generator.standard_normal((units, rows))
+    columns = np.outer(mean, y.astype(float)) + load @ shared + noise
+    problem = make_problem(columns, y, gamma=rows**-0.5, balanced=True, loss="hinge")
+    goal = Goal(np.inf, -1.0, 1e-5, 1e-9, 150)
+    free = np.zeros(units, dtype=np.bool_)
+    _, objective, bound, _, _, _ = minimise(
+        problem.rows, problem.kind, free, k, np.zeros(units), 0.0, 1.0, goal, np.empty(units)
+    )
+    assert bound <= objective <= bound * (1.0 + 2e-5)
 
 
 def test_estimator_protocol():

@@ -128,7 +128,7 @@ def minimise(rows, kind, chosen, left, w, b, delta, goal, best_pull):  # pragma:
     part = np.empty(units, np.int8)
     offset = rows.positive - rows.negative
     best, best_total, objective = -np.inf, 0.0, np.inf
-    gain, steps = np.inf, 0
+    gain, steps, grow = np.inf, 0, True
     while True:
         dual_point(margin, curvature, cap, low, alpha)
         theta, share = split(w, chosen, left, part)
@@ -153,7 +153,7 @@ def minimise(rows, kind, chosen, left, w, b, delta, goal, best_pull):  # pragma:
             break
         if objective < goal.cutoff and objective - best < goal.eager * (goal.cutoff - objective):
             break
-        stalled = gain <= 1e-13 * abs(objective)
+        stalled = grow and gain <= 1e-13 * abs(objective)
         if kind == 0 and delta > goal.smallest and (stalled or solved <= 0.3 * (objective - best)):
             # What is left of the gap is mostly due to the smoothing.
             delta = max(0.2 * delta, goal.smallest)
@@ -164,7 +164,7 @@ def minimise(rows, kind, chosen, left, w, b, delta, goal, best_pull):  # pragma:
         steps += 1
         pull = rows.pull + np.dot(signed, alpha)
         step, step_b = _direction(
-            rows, curvature, cap, low, alpha, pull, chosen, left, w, part, theta, share
+            rows, curvature, cap, low, alpha, pull, chosen, left, w, part, theta, share, grow
         )
         change = step_b * y
         along = -step_b * offset - np.dot(rows.pull, step)
@@ -183,6 +183,7 @@ def minimise(rows, kind, chosen, left, w, b, delta, goal, best_pull):  # pragma:
         if t * abs(step_b) > reach:
             t, snap = reach / abs(step_b), -1
         gain = -slope * t
+        grow = snap < 0
         for j in range(units):
             w[j] += t * step[j]
         if snap >= 0:
@@ -195,16 +196,18 @@ def minimise(rows, kind, chosen, left, w, b, delta, goal, best_pull):  # pragma:
 
 @njit(cache=True, nogil=True)
 def _direction(
-    rows, curvature, cap, low, alpha, pull, chosen, left, w, part, theta, share
+    rows, curvature, cap, low, alpha, pull, chosen, left, w, part, theta, share, grow
 ):  # pragma: no cover - compiled
-    """Newton step of w and b; weights that want to leave zero are set off from it, in place."""
+    """Newton step of w and b; if the support may grow, weights that want to leave zero are set off
+    from it, in place.
+    """
     signed, y = rows.signed, rows.y
     units, n = signed.shape
     tiny = 0.0
     for value in w:
         tiny = max(tiny, abs(value))
     tiny = 1e-9 * tiny + 1e-12
-    if share > 0:
+    if share > 0 and grow:
         for j in range(units):
             if part[j] == 0 and abs(pull[j]) > theta * (1.0 + 1e-6):
                 w[j] = tiny if pull[j] > 0 else -tiny

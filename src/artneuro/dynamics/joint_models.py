@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,8 +16,11 @@ from artneuro.dynamics.joint_problem import make_joint
 from artneuro.dynamics.joint_products import JointProducts
 from artneuro.dynamics.parameter_error import ParameterError
 from artneuro.dynamics.sparse_library import Library
-from artneuro.dynamics.sparse_path import Path
+from artneuro.dynamics.sparse_path import Path, search
 from artneuro.dynamics.target_models import ROUNDING, SAME, TIES, Model, Settings
+
+# Seconds that a target alone is looked at.
+_APART = 1.0
 
 
 class JointModels:
@@ -52,7 +57,7 @@ class JointModels:
     ) -> None:  # fmt: skip
         self.settings, self.X, self.y = settings, X, y[:, targets]
         self.targets, self.mask, self.weights = targets, forced, weights
-        self.constraints = constraints
+        self.constraints, self.libraries = constraints, libraries
         self.joint = make_joint(libraries, targets, weights, constraints)
         owner, feature = self.joint.task.owner, self.joint.feature
         self.forced = np.flatnonzero(forced[owner, feature])
@@ -96,20 +101,52 @@ class JointModels:
             )
         if k < len(self.path):
             return k
-        limit = self.settings.time_limit
-        self.found = search_jointly(
+        limit = math.inf if self.settings.time_limit is None else self.settings.time_limit
+        started = time.perf_counter()
+        floors = self._floors(k, min(_APART, 0.2 * limit / self.targets.size))
+        spent = time.perf_counter() - started
+        found = search_jointly(
             self.joint,
             self.room,
             k,
             forced=self.forced,
+            floors=floors,
             pool_tol=self.settings.pool_tol,
             rel_gap=self.settings.rel_gap,
-            time_limit=math.inf if limit is None else limit,
+            time_limit=max(limit - spent, 0.0),
         )
+        self.found = replace(found, seconds=found.seconds + spent)
         self.path = []
         for n in range(k + 1):
             self.path.append(self._best(n))
         return k
+
+    def _floors(self, most: int, limit: float) -> np.ndarray:
+        """What the weighted objective of each target is at least above that of all terms, with at
+        most 0, ..., most, by a search without constraints that takes at most `limit` seconds.
+        """
+        floors = np.zeros((self.targets.size, most + 1))
+        if self.targets.size == 1:
+            return floors
+        for p, t in enumerate(self.targets):
+            library, end = self.libraries[p], min(most, int(self.room[p]))
+            least = float(library.sizes[t]) ** 2
+            floors[p] = least
+            if not end:
+                continue
+            found = search(library, int(t), end, time_limit=limit)
+            if math.isfinite(found.cap):
+                # What it says holds for some coefficients only.
+                floors[p] = 0.0
+                continue
+            for k in range(1, end + 1):
+                size = found.sizes[k]
+                lows = [value - error for _, value, error in size.pool]
+                least = min(least, size.bound, *lows)
+                floors[p, k:] = least
+        rest = np.array([lib.rest[t] for lib, t in zip(self.libraries, self.targets, strict=True)])
+        floors = floors * (1.0 - SAME) - rest[:, None] * (1.0 + SAME)
+        return np.maximum(floors, 0.0) * self.weights[:, None]
 
     def values(self, end: int, *, bounds: bool = False) -> np.ndarray:
         """Objectives with at most 0, ..., end terms; where these are not known, the least that

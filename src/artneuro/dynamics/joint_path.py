@@ -88,8 +88,8 @@ class JointFound:
 
 
 def search_jointly(
-    joint: Joint, room: np.ndarray, most: int, *, forced: np.ndarray, pool_tol: float = 0.0,
-    rel_gap: float = 0.0, time_limit: float = math.inf,
+    joint: Joint, room: np.ndarray, most: int, *, forced: np.ndarray, floors: np.ndarray,
+    pool_tol: float = 0.0, rel_gap: float = 0.0, time_limit: float = math.inf,
 ) -> Path:  # fmt: skip
     """The best supports of at most 0, ..., most columns of all targets together.
 
@@ -101,6 +101,8 @@ def search_jointly(
     most : int
     forced : ndarray of int64
         Columns of every support.
+    floors : ndarray of shape (targets, most + 1)
+        See JointTask.
     pool_tol, rel_gap, time_limit : float
         As in `sparse_path.search`.
 
@@ -126,7 +128,7 @@ def search_jointly(
         cap, capped = _cap(joint, most, size + math.sqrt(reach))
         if capped and supports <= ENUMERATED:
             cap, capped = math.inf, False
-        limited = task._replace(room=room, most=most, cap=cap)
+        limited = task._replace(room=room, floors=floors, most=most, cap=cap)
         found, opened = _search(limited, forced, pool_tol, rel_gap, started, deadline)
         nodes, singular = nodes + int(found.counts[0]), singular + int(found.counts[1])
         late = time.perf_counter() > deadline

@@ -35,6 +35,9 @@ class JointTask(NamedTuple):
         Which of the targets a column belongs to.
     room : ndarray of int64, shape (targets,)
         Largest number of columns of each target.
+    floors : ndarray of shape (targets, most + 1)
+        What the objective of a target alone is at least, `rest` apart, with at most 0, 1, ...
+        columns.
     most : int
         Of all targets together.
     noise, cap : float
@@ -54,6 +57,7 @@ class JointTask(NamedTuple):
     bound: np.ndarray
     owner: np.ndarray
     room: np.ndarray
+    floors: np.ndarray
     most: int
     noise: float
     cap: float
@@ -130,6 +134,7 @@ def make_joint(
         bound,
         owner,
         np.array(counts, dtype=np.int64),
+        np.zeros((len(counts), sum(counts) + 1)),
         sum(counts),
         UNIT * math.sqrt(max([*lengths, 1])),
         math.inf,

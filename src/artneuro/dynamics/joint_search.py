@@ -15,6 +15,10 @@ The children of a node: let p1, p2, ... be the open columns, in the order of the
 left without them, the highest first. Any support but that of all open columns lacks one; child j
 holds those that lack pj first, so p1, ..., p(j-1) are in and pj is out. Bounds fall with j while
 sizes grow: the leaps of Furnival and Wilson. Columns that are in take no arithmetic.
+
+Without constraints targets are apart: for every way to share a size among them, the leaps of each
+alone and what is known of its best supports bound a node too. Without this, the trees of the
+targets would multiply instead of add up where constraints matter little.
 """
 
 from __future__ import annotations
@@ -117,6 +121,52 @@ def _ascend(task, tree, level, v):  # pragma: no cover - compiled
 
 
 @compiled
+def _apart(task, tree, limits, level):  # pragma: no cover - compiled
+    """The largest size of which targets without constraints have supports that are good enough."""
+    rows, shifts, state = tree.own_rows[level], tree.own_shifts[level], tree.state[level]
+    most, targets = task.most, task.room.size
+    loss = task.noise * np.sqrt(task.rest) * (task.cap + task.size)
+    # least[s]: of the targets so far, with at most s columns.
+    least, more = np.full(most + 1, bound_of(task.rest, loss, task.rest, 0.0)), np.empty(most + 1)
+    tops = np.empty(most + 2)
+    for t in range(targets):
+        v, numbers = tree.own_vector[level, t], tree.own_numbers[level, t]
+        square, total, inside = numbers[REST] + dot(v, v), numbers[TOTAL], 0
+        node = max(numbers[BOUND], bound_of(total, numbers[LOSS], square, numbers[SLACK]))
+        for p in range(most + 1):
+            tops[p] = node
+        for i in range(state.size):
+            if task.owner[i] != t:
+                continue
+            inside += state[i] == IN
+            size = dot(rows[i], rows[i])
+            if state[i] != OPEN or size == 0.0:
+                continue
+            goal, along = shifts[i, GOAL], dot(v, rows[i])
+            c = combine(total, square, goal, along, size)
+            lost = numbers[LOSS] + abs(c) * (shifts[i, BLUR] + task.cap * shifts[i, TILT])
+            square_with = square + 2.0 * c * along + c * c * size
+            drop = bound_of(total + c * goal, lost, square_with, numbers[SLACK])
+            # Drops, the largest first.
+            p = most + 1
+            while p > 0 and (p > most or tops[p] < drop) and tops[p - 1] < drop:
+                if p <= most:
+                    tops[p] = tops[p - 1]
+                p -= 1
+            if p <= most and tops[p] < drop:
+                tops[p] = drop
+        for s in range(most + 1):
+            more[s] = np.inf
+            for k in range(inside, min(task.room[t], s) + 1):
+                more[s] = min(more[s], least[s - k] + max(tops[k - inside], task.floors[t, k]))
+        copy(more, least)
+    for s in range(most, -1, -1):
+        if least[s] < limits[1, s]:
+            return s
+    return -1
+
+
+@compiled
 def prepare(task, tree, limits, counts, level):  # pragma: no cover - compiled
     """Bound a node and its children, and put these in order; False if that needs fresh factors."""
     rows, shifts, state = tree.rows[level], tree.shifts[level], tree.state[level]
@@ -132,7 +182,10 @@ def prepare(task, tree, limits, counts, level):  # pragma: no cover - compiled
     square = numbers[REST] + dot(v, v)
     node = max(numbers[BOUND], bound_of(total, loss, square, numbers[SLACK]))
     whole[COUNT] = whole[NEXT] = whole[STAGE] = 0
-    if inside >= task.most:
+    top = task.most
+    if tree.own_rows.size:
+        top = _apart(task, tree, limits, level)
+    if inside >= top:
         return True
     limit, wanted, count, full = limits[1, inside + 1], False, 0, -1
     taken = np.zeros(task.room.size, dtype=np.int64)
@@ -178,7 +231,7 @@ def prepare(task, tree, limits, counts, level):  # pragma: no cover - compiled
     for p in range(count):
         drops[p] = max(drops[p], node)
     drops[count] = node
-    last = min(count + 1, task.most - inside + 1)
+    last = min(count + 1, top - inside + 1)
     for i in range(task.room.size):
         taken[i] = 0
     for i in range(n):
@@ -215,6 +268,16 @@ def _leave_out(task, tree, level, j):  # pragma: no cover - compiled
         task, tree.rows[level], tree.shifts[level], tree.rows[below], tree.shifts[below], state,
         tree.vector[below], tree.numbers[below], e, False,
     )  # fmt: skip
+    if tree.own_rows.size:
+        for t in range(task.room.size):
+            copy(tree.own_vector[level, t], tree.own_vector[below, t])
+            copy(tree.own_numbers[level, t], tree.own_numbers[below, t])
+        t = task.owner[e]
+        eliminate(
+            task, tree.own_rows[level], tree.own_shifts[level], tree.own_rows[below],
+            tree.own_shifts[below], state, tree.own_vector[below, t], tree.own_numbers[below, t],
+            e, True,
+        )  # fmt: skip
 
 
 @compiled

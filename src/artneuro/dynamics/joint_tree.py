@@ -44,6 +44,9 @@ class JointTree(NamedTuple):
     them, the highest first. `whole`: how many columns are in; the length of `order`; the next
     child; whether its leaf was looked at; whether the rows are those of fresh factors.
 
+    `own_*`: rows, shifts, vectors and numbers of each target alone, without constraints; empty for
+    one target.
+
     `names`: the support of a leaf. `place`: the level, and the size of that support. `spare`:
     vectors to work with.
     """
@@ -57,6 +60,10 @@ class JointTree(NamedTuple):
     order: np.ndarray
     drops: np.ndarray
     whole: np.ndarray
+    own_rows: np.ndarray
+    own_shifts: np.ndarray
+    own_vector: np.ndarray
+    own_numbers: np.ndarray
     names: np.ndarray
     place: np.ndarray
     spare: np.ndarray
@@ -66,7 +73,8 @@ def make_tree(task: JointTask) -> JointTree:
     """An empty tree for a problem."""
     n = task.columns.shape[0]
     rows = n + task.upper_lhs.shape[0] + task.lhs.shape[0]
-    levels = n + 2
+    levels, targets = n + 2, task.room.size
+    own = levels if targets > 1 else 0
     return JointTree(
         np.zeros((levels, rows, n)),
         np.zeros((levels, rows, 3)),
@@ -77,6 +85,10 @@ def make_tree(task: JointTask) -> JointTree:
         np.zeros((levels, n), dtype=np.int64),
         np.zeros((levels, n + 1)),
         np.zeros((levels, 5), dtype=np.int64),
+        np.zeros((own, n, n)),
+        np.zeros((own, n, 3)),
+        np.zeros((own, targets, n)),
+        np.zeros((own, targets, 6)),
         np.zeros(max(task.most, 1), dtype=np.int64),
         np.zeros(2, dtype=np.int64),
         np.zeros((3, max(rows + n, 1))),
@@ -89,22 +101,26 @@ def refresh(task: JointTask, tree: JointTree, level: int) -> None:
     numbers, n = tree.numbers[level], task.columns.shape[0]
     noise = 2.0 * task.noise
     rows[:], shifts[:], tree.bound[level], tree.vector[level] = 0.0, 0.0, np.inf, 0.0
-    lengths, rest, slack = np.zeros(n), task.rest, 0.0
+    lengths, rests, slacks = np.zeros(n), np.zeros(task.room.size), np.zeros(task.room.size)
     for t in range(task.room.size):
         names = np.flatnonzero((task.owner == t) & (state != OUT))
         span = task.columns[task.owner == t].any(axis=0)
         if not names.size:
-            rest += float(np.square(task.target[span]).sum())
+            rests[t] = float(np.square(task.target[span]).sum())
             continue
         dual, size, goals, left, diagonal = _duals(task.columns[names][:, span], task.target[span])
         where = np.flatnonzero(task.owner == t)[0]
         rows[names, where : where + names.size] = dual
         shifts[names, GOAL], lengths[names] = goals, size
-        rest += left
-        slack += (diagonal * task.cap) ** 2 if diagonal else 0.0
+        rests[t], slacks[t] = left, (diagonal * task.cap) ** 2 if diagonal else 0.0
     open_names = np.flatnonzero(state != OUT)
     shifts[open_names, TILT], shifts[open_names, BLUR] = noise, noise * task.size
     tree.bound[level, open_names] = task.bound[open_names] / lengths[open_names]
+    if tree.own_rows.size:
+        tree.own_rows[level], tree.own_shifts[level] = rows[:n], shifts[:n]
+        tree.own_vector[level], own = 0.0, tree.own_numbers[level]
+        own[:, REST], own[:, TOTAL], own[:, SLACK], own[:, BOUND] = rests, rests, slacks, 0.0
+        own[:, LOSS] = [_blur_of(task, noise, left) for left in rests]
     # Conditions on several columns.
     lhs = np.vstack([task.upper_lhs, task.lhs])
     rhs = np.concatenate([task.upper_rhs, task.rhs])
@@ -117,9 +133,10 @@ def refresh(task: JointTask, tree: JointTree, level: int) -> None:
     shifts[n:, GOAL] = (parts @ shifts[:n, GOAL] - rhs) / size
     shifts[n:, TILT] = noise * np.abs(parts).sum(axis=1) / size
     shifts[n:, BLUR] = noise * (np.abs(parts).sum(axis=1) * task.size + np.abs(rhs)) / size
+    rest = task.rest + rests.sum()
     numbers[REST] = numbers[TOTAL] = rest
-    numbers[LOSS] = noise * np.sqrt(rest) * (task.cap + task.size)
-    numbers[SLACK] = slack
+    numbers[LOSS] = _blur_of(task, noise, rest)
+    numbers[SLACK] = slacks.sum()
     tree.whole[level, FRESH] = 1
     left_out = list(range(n + task.upper_lhs.shape[0], rows.shape[0]))
     while left_out:
@@ -129,6 +146,11 @@ def refresh(task: JointTask, tree: JointTree, level: int) -> None:
             task, rows, shifts, rows, shifts, state, tree.vector[level], numbers, e, True
         )  # fmt: skip
     numbers[START] = numbers[LOSS]
+
+
+def _blur_of(task: JointTask, noise: float, rest: float) -> float:
+    """How far what no column reaches may be from orthogonal to columns."""
+    return float(noise * np.sqrt(rest)) * (task.cap + task.size) if rest > 0.0 else 0.0
 
 
 def _duals(

@@ -1,4 +1,4 @@
-"""Exact sparse regression under the constraints of a potential against Gurobi (thesis, 5.3.4)."""
+"""Exact sparse regression under constraints of physics against Gurobi (thesis, 5.3.4)."""
 
 from __future__ import annotations
 
@@ -44,24 +44,25 @@ def instance(duration: float, noise: float, trial: int) -> tuple[np.ndarray, np.
 
 def gurobi(X, Y, k, lhs, *, inequality=False, bound=None) -> float:
     """The least objective, by SOS-1 pairs over columns and targets of unit length."""
+    shape = targets, features = Y.shape[1], X.shape[1]
     size, scale = np.linalg.norm(Y), np.sqrt(np.square(X).sum(axis=0) + ALPHA)
-    gram = (X.T @ X + ALPHA * np.eye(10)) / np.outer(scale, scale)
+    gram = (X.T @ X + ALPHA * np.eye(features)) / np.outer(scale, scale)
     with gurobipy.Env(params={"OutputFlag": 0}) as env, gurobipy.Model(env=env) as model:
-        w = model.addMVar((2, 10), lb=-gurobipy.GRB.INFINITY)
-        zero = model.addMVar((2, 10), vtype=gurobipy.GRB.BINARY)
-        for n in np.ndindex(2, 10):
+        w = model.addMVar(shape, lb=-gurobipy.GRB.INFINITY)
+        zero = model.addMVar(shape, vtype=gurobipy.GRB.BINARY)
+        for n in np.ndindex(shape):
             model.addSOS(gurobipy.GRB.SOS_TYPE1, [w[n].item(), zero[n].item()])
-        model.addConstr(zero.sum() >= 20 - k)
+        model.addConstr(zero.sum() >= targets * features - k)
         for row in lhs / scale:
             row = row / np.linalg.norm(row)
-            total = sum(row[t] @ w[t] for t in range(2))
+            total = sum(row[t] @ w[t] for t in range(targets))
             model.addConstr(total <= 0.0 if inequality else total == 0.0)
         if bound is not None:
-            model.addConstr(w <= np.tile(bound * scale / size, (2, 1)))
-            model.addConstr(w >= -np.tile(bound * scale / size, (2, 1)))
+            model.addConstr(w <= np.tile(bound * scale / size, (targets, 1)))
+            model.addConstr(w >= -np.tile(bound * scale / size, (targets, 1)))
         moment = (X / scale).T @ Y / size
         model.setObjective(
-            1.0 + sum(w[t] @ gram @ w[t] - 2.0 * (moment[:, t] @ w[t]) for t in range(2))
+            1.0 + sum(w[t] @ gram @ w[t] - 2.0 * (moment[:, t] @ w[t]) for t in range(targets))
         )
         model.Params.MIPGap = model.Params.MIPGapAbs = 0.0
         model.Params.FeasibilityTol = model.Params.OptimalityTol = 1e-9
@@ -107,3 +108,32 @@ def test_inequalities_and_bounds(k):
         assert model.certificate_[0].status == "optimal"
         assert model.objective_ == pytest.approx(peer, rel=1e-6)
         verify(model.certificate_[0], X, Y, most=10)
+
+
+def energy_preserving() -> np.ndarray:
+    """No net power of the quadratic terms of three variables: x.Q(x, x) = 0."""
+    pairs = list(itertools.combinations_with_replacement(range(3), 2))
+    products: dict[tuple[int, ...], np.ndarray] = {}
+    for t in range(3):
+        for p, pair in enumerate(pairs):
+            line = products.setdefault(tuple(sorted((t, *pair))), np.zeros((3, 10)))
+            line[t, 4 + p] = 1.0
+    return np.array(list(products.values()))
+
+
+@pytest.mark.parametrize("k", [5, 7, pytest.param(9, marks=pytest.mark.slow)])
+def test_three_targets_that_preserve_energy(k):
+    train, _ = sample_counts(2.0, 0.002, 0.0)
+    states = simulate_trial(
+        build_system("lorenz"), "train", 0, 0.002, train, seed=0, accuracy=Accuracy(1e-9, 1e-9)
+    )
+    seen = observe(states, train, 0, 0.01, np.random.default_rng(0)).train
+    X, Y = polynomial_features(seen, 2), differentiate(seen, 0.002, 9)
+    lhs = energy_preserving()
+    model = ExactSparseRegression(
+        target_sparsity=k, alpha=ALPHA, constraint_lhs=lhs.reshape(len(lhs), -1),
+        constraint_rhs=np.zeros(len(lhs)),
+    ).fit(X, Y)  # fmt: skip
+    proof = model.certificate_[0]
+    assert proof.status == "optimal"
+    assert proof.objective == pytest.approx(gurobi(X, Y, k, lhs), rel=1e-6)

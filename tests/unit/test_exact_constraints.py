@@ -406,6 +406,48 @@ def test_coefficients_that_only_constraints_make_large():
         assert case.fit().objective_ == pytest.approx(case.best(), rel=1e-9)
 
 
+def test_far_coefficients_of_dependent_columns_are_proven_too():
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((20, 4))
+    X[:, 1] = X[:, 0]
+    Y = rng.standard_normal((20, 2))
+    lhs = np.zeros((1, 2, 4))
+    lhs[0, 0, 2], lhs[0, 1, 0] = 1.0, 1e-3
+    case = Case(X, Y, 2, np.array([0, 2]), 0.0, np.ones(2), lhs, np.array([1e4]))
+    model = case.fit()
+    assert model.certificate_[0].status == "optimal"
+    assert model.objective_ == pytest.approx(case.best(), rel=1e-9)
+    assert model.bound_ == pytest.approx(case.best(), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_columns_of_very_different_lengths(seed):
+    rng = np.random.default_rng(seed)
+    X = np.vander(rng.uniform(0.5, 3.0, 12), 4) if seed % 3 == 0 else rng.standard_normal((12, 4))
+    X = X * 10.0 ** rng.uniform(-5, 5, 4)
+    size = np.linalg.norm(X, axis=0)
+    Y = (X / size) @ rng.standard_normal((4, 2)) * 10.0 ** rng.uniform(-3, 3, 2)
+    Y += 0.01 * np.linalg.norm(Y, axis=0) * rng.standard_normal((12, 2))
+    lhs = rng.standard_normal((2, 2, 4)) * (rng.random((2, 2, 4)) < 0.5)
+    lhs[~lhs.any(axis=(1, 2)), 0, 0] = 1.0
+    lhs = lhs * size if seed % 2 else lhs
+    rhs = np.array([0.0, np.abs(lhs[1]).max() * 1e-2])
+    case = Case(X, Y, 4, np.array([4, 4]), 1e-6, np.ones(2), lhs, rhs)
+    model = case.fit()
+    terms = lhs * model.coef_
+    off = np.abs(terms.sum(axis=(1, 2)) - rhs)
+    assert (off <= 1e-9 * (np.abs(terms).sum(axis=(1, 2)) + np.abs(rhs))).all()
+    values = []
+    for names in case.supports():
+        kept = [c for c in range(2) if any(lhs[c][n] for n in names)]
+        if all(rhs[c] == 0.0 for c in range(2) if c not in kept):
+            value = exact_least(X, Y, names, case.alpha, lhs[kept], rhs[kept])
+            if value is not None:
+                values.append(float(value))
+    assert model.certificate_[0].status == "optimal"
+    assert model.objective_ == pytest.approx(min(values), rel=1e-8)
+
+
 def test_pool_under_constraints():
     rng = np.random.default_rng(4)
     X = rng.standard_normal((20, 4)) + 2.0 * rng.standard_normal((20, 1))

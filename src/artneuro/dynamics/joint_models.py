@@ -19,8 +19,9 @@ from artneuro.dynamics.sparse_library import Library
 from artneuro.dynamics.sparse_path import Path, search
 from artneuro.dynamics.target_models import ROUNDING, SAME, TIES, Model, Settings
 
-# Seconds that a target alone is looked at.
-_APART = 1.0
+# Seconds that a target alone is looked at, and share of an equality that coefficients may miss
+# before they are computed in rational arithmetic.
+_APART, _MISSED = 1.0, 1e-10
 
 
 class JointModels:
@@ -196,6 +197,14 @@ class JointModels:
         coef[np.abs(coef) <= BLUR * self.joint.task.size] = 0.0
         return coef / self.joint.scale[where], value
 
+    def _missed(self, names: tuple[int, ...], coef: np.ndarray) -> float:
+        """The largest share of what an equality adds up by which it is missed."""
+        xi, rules = self._spread(names, coef), self.constraints
+        terms, sides = (rules.lhs * xi)[rules.inequalities :], rules.rhs[rules.inequalities :]
+        size = np.abs(terms).sum(axis=(1, 2)) + np.abs(sides)
+        off = np.abs(terms.sum(axis=(1, 2)) - sides)
+        return float((off / np.where(size > 0.0, size, 1.0)).max(initial=0.0))
+
     def _refit(self, names: tuple[int, ...]) -> tuple[np.ndarray, float]:
         """The same in rational arithmetic, from the columns as they are."""
         if self.products is None:
@@ -239,6 +248,9 @@ class JointModels:
         names, value, error = close[0]
         if len(close) == 1 and error <= ROUNDING * value:
             coef, value = self._fit(names)
+            if self._missed(names, coef) > _MISSED:
+                precise, least = self._refit(names)
+                coef, value = (precise, least) if least < math.inf else (coef, value)
         else:
             fits = [(self._refit(names), names) for names, _, _ in close[:TIES]]
             (coef, value), names = min(fits, key=lambda f: (f[0][1], f[1]))

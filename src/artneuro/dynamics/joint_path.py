@@ -137,10 +137,11 @@ def search_jointly(
             # Bounds did not hold for coefficients of so high an objective.
             reach = _REACH * worst
             continue
+        short = worst > reach and cap < math.inf
         largest = max(largest, cap) if capped else largest
         relax = 1.0 + pool_tol - found.factors[1]
         for k in range(forced.size, most + 1):
-            sizes[k] = _settle(found, k, float(opened[k]), relax, capped, worst > reach)
+            sizes[k] = _settle(found, k, float(opened[k]), relax, capped, short)
         none = np.flatnonzero(~np.isfinite(found.best[forced.size :])) + forced.size
         if not none.size or cap == math.inf or late or reach >= _FAR * size * size:
             break

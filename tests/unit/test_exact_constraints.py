@@ -404,6 +404,14 @@ def test_coefficients_that_only_constraints_make_large():
         case.forbidden = np.zeros((2, 4), dtype=bool)
         case.forbidden[0, [0, 3]] = case.forbidden[1, 1] = True
         assert case.fit().objective_ == pytest.approx(case.best(), rel=1e-9)
+    # A target that is next to nothing, and a coefficient that is held at zero.
+    lhs = np.zeros((2, 1, 4))
+    lhs[0, 0, 1], lhs[1, 0, [1, 2, 3]] = -1.0, [-2.5, 0.35, -0.02]
+    case = Case(
+        X, 1e-12 * Y[:, :1], 2, np.array([4]), 0.0, np.ones(1), lhs, np.array([0.0, -0.57]),
+        bound=10.0,
+    )  # fmt: skip
+    assert case.fit().objective_ == pytest.approx(case.best(), rel=1e-9)
 
 
 def test_far_coefficients_of_dependent_columns_are_proven_too():

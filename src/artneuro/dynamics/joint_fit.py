@@ -148,7 +148,7 @@ def _holds(task: JointTask, lhs: np.ndarray, rhs: np.ndarray, coef: np.ndarray) 
     return bool((lhs[some] @ coef - rhs[some] <= room).all())
 
 
-def _plane(lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def plane_of(lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A point that meets equalities and directions that keep them; None if there is no point."""
     k = lhs.shape[1]
     if not lhs.shape[0] or not k:
@@ -160,7 +160,8 @@ def _plane(lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray] | 
     rank = int((values > _DEPENDS * max(values[0], 1e-300)).sum())
     point = right[:rank].T @ ((left[:, :rank].T @ rhs) / values[:rank])
     off = np.abs(lhs @ point - rhs)
-    if (off > MET * (np.abs(lhs) @ np.abs(point) + np.abs(rhs))).any():
+    blur = 10.0 * BLUR * np.sqrt(point @ point)
+    if (off > MET * (np.abs(lhs) @ np.abs(point) + np.abs(rhs)) + blur).any():
         return None
     return point, right[rank:].T
 
@@ -172,7 +173,7 @@ def _active(
     meets them. As the point of a polyhedron that is next to the origin (Lawson and Hanson, Solving
     Least Squares Problems, 1974, chapter 23).
     """
-    plane = _plane(task.lhs[:, names], task.rhs)
+    plane = plane_of(task.lhs[:, names], task.rhs)
     if plane is None:
         return None
     point, ways = plane
@@ -216,7 +217,7 @@ def _with_active(
     task: JointTask, names: np.ndarray, lhs: np.ndarray, rhs: np.ndarray, active: np.ndarray
 ) -> np.ndarray | None:
     """The best coefficients where active inequalities are equalities."""
-    plane = _plane(np.vstack([task.lhs[:, names], lhs[active]]), np.append(task.rhs, rhs[active]))
+    plane = plane_of(np.vstack([task.lhs[:, names], lhs[active]]), np.append(task.rhs, rhs[active]))
     if plane is None:
         return None
     point, ways = plane

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from artneuro.dynamics.certificate_types import Status
-from artneuro.dynamics.joint_fit import fit_support
+from artneuro.dynamics.joint_fit import fit_support, plane_of
 from artneuro.dynamics.joint_problem import Joint, JointTask
 from artneuro.dynamics.joint_search import CREDIT, DONE, FOUND, REFRESH, advance, prepare
 from artneuro.dynamics.joint_tree import (
@@ -25,8 +25,8 @@ from artneuro.dynamics.sparse_path import COEF_CAP, SPREAD, Path, Size
 
 # Where bounds would not hold for all coefficients, problems with no more supports are enumerated.
 ENUMERATED = 50_000
-# Objectives, relative to that of all columns and the target's length, for which bounds hold. Where
-# nothing so good meets the constraints, they are raised up to the last.
+# Objectives, relative to those of all columns, no columns and the least coefficients that meet
+# equalities, for which bounds hold. Where nothing so good does, they are raised up to the last.
 _REACH, _FURTHER, _FAR = 100.0, 1e6, 1e14
 # Nodes between two looks at the clock, supports held for each size, gaps of relaxed passes.
 _NODES, _PLACES, _RELAXED = 500, 64, (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -116,9 +116,12 @@ def search_jointly(
     started = time.perf_counter()
     deadline = started + time_limit
     size, task = joint.task.size, joint.task
-    # Before anything is known: the objective of all columns.
+    # Before anything is known: the objective of all columns, and the least coefficients.
     whole, _, _ = fit_support(task, np.arange(task.columns.shape[0]))
-    reach = _REACH * max(size * size, whole if whole < math.inf else 0.0)
+    plane = plane_of(task.lhs, task.rhs)
+    least = float(plane[0] @ plane[0]) if plane is not None else 0.0
+    scale = max(size * size, least, whole if whole < math.inf else 0.0)
+    reach, far = _REACH * scale, _FAR * scale
     free = task.columns.shape[0] - forced.size
     supports = sum(math.comb(free, n) for n in range(most - forced.size + 1))
     sizes: dict[int, Size] = {}
@@ -143,7 +146,7 @@ def search_jointly(
         for k in range(forced.size, most + 1):
             sizes[k] = _settle(found, k, float(opened[k]), relax, capped, short)
         none = np.flatnonzero(~np.isfinite(found.best[forced.size :])) + forced.size
-        if not none.size or cap == math.inf or late or reach >= _FAR * size * size:
+        if not none.size or cap == math.inf or late or reach >= far:
             break
         # Constraints may ask for coefficients that are larger still.
         most, reach = int(none[-1]), _FURTHER * reach

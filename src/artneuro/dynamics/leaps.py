@@ -9,8 +9,12 @@ the inverse of the Gram matrix by eliminating E, and what putting one in gains, 
 Gram matrix by eliminating I. Both are partial Cholesky factors whose rows are made when needed. The
 last column of a support is not searched for: the largest gain closes it.
 
+Two bounds are used. All but r columns have to leave, so at least one of any r + 1 does. And what
+they cost together is at least the sum of their squared correlations with the dual vectors, over the
+largest eigenvalue of the dual vectors' Gram matrix, which no exclusion raises.
+
 Furnival and Wilson (Technometrics 16(4), 1974) gave the leaps; the two factors, the exact last
-column, and one search for all sizes are this module's.
+column, the sum, and one search for all sizes are this module's.
 
 Rounding. With t excluded columns the bound is |v|^2 for a v orthogonal to the open columns, up to
 noise * sqrt(trace) |v|, where trace is that of the inverse of the factored matrix. Against
@@ -141,7 +145,7 @@ def advance(task, base, tree, found, budget):  # pragma: no cover - compiled
     matrices, in_rows, out_rows = tree.matrices, tree.in_rows, tree.out_rows
     out_factor, out_whole, bounds, place = tree.out_factor, tree.out_whole, tree.bounds, tree.place
     limits, counts, most, noise, size = found.limits, found.counts, task.most, task.noise, task.size
-    scale = Scale(most, noise, task.cap, size, base.rest, base.slack, base.trace)
+    scale = Scale(most, noise, task.cap, size, base.rest, base.slack, base.trace, base.widest)
     first = place[1]
     while place[0] >= first:
         level = place[0]

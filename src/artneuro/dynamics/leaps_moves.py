@@ -8,6 +8,7 @@ from artneuro.dynamics.leaps_tree import (
     BOUND,
     CHOSEN,
     COUNT,
+    DROP,
     DUAL,
     GRAM,
     HOME,
@@ -36,6 +37,7 @@ from artneuro.dynamics.leaps_tree import (
     TOPS,
     compiled,
     inlined,
+    summed,
 )
 
 # Pivots of the factors, relative to columns of unit length, that are left to a fresh start.
@@ -180,8 +182,9 @@ def select(scale, limits, vectors, numbers, whole, bounds, level):  # pragma: no
     for p in range(count):
         here = abs(vectors[level, OUT_CORR, p]) - shift
         size = vectors[level, OUT_SIZE, p] + blur
-        cost = max(here, 0.0) * max(here - cut, 0.0) / size
-        vectors[level, SPARE, p] = cost * vectors[level, OPEN, p]
+        part = max(here, 0.0) * max(here - cut, 0.0) * vectors[level, OPEN, p]
+        vectors[level, DROP, p] = part
+        vectors[level, SPARE, p] = part / size
     best = -1
     for t in range(last + 1):
         vectors[level, TOPS, t] = 0.0
@@ -205,13 +208,20 @@ def select(scale, limits, vectors, numbers, whole, bounds, level):  # pragma: no
             if vectors[level, OPEN, p] > 0.0 and corr * corr > gain * size:
                 best, gain = p, corr * corr / size
     least = numbers[level, OUT_LEFT] - _lowered(scale, pushed, trace)
+    # What leaves costs no less together than the sum of its drops over the largest eigenvalue. No
+    # squared length is above 1, so that the drops of what stays are no larger than `TOPS`.
+    total = summed(vectors[level, DROP], count) * (1.0 - 1e-12)
+    widest, kept, more = scale.widest + count * blur, vectors[level, TOPS, 0], 1.0 + 1e-12 + blur
     going = False
     for s in range(level + 2, scale.most + 1):
+        kept += vectors[level, TOPS, s - level - 1]
         if s > level + whole[level, OPENED]:
             # There are not so many columns; smaller sizes see to what is left.
             bounds[level, BOUND, s], bounds[level, REST, s] = np.inf, np.inf
             continue
-        bound = least + vectors[level, TOPS, s - level]
+        # All but s - level columns leave, of the s - level + 1 that cost most one at least.
+        together = (total - kept * more) / widest
+        bound = least + max(vectors[level, TOPS, s - level], together)
         bounds[level, BOUND, s] = max(bound, 0.0)
         bounds[level, REST, s] = max(max(bound, least + vectors[level, TOPS, 0]), 0.0)
         going = going or bound < limits[1, s]

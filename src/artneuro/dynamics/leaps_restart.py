@@ -60,7 +60,19 @@ def restart(task, root, names):  # pragma: no cover - compiled
         for q in range(m):
             gram[p, q] = root.gram[names[p], names[q]]
     slack = root.slack + (diagonal * task.cap) ** 2
-    return Base(names, gram, dual, corr, dual_corr, rest, slack, trace)
+    return Base(names, gram, dual, corr, dual_corr, rest, slack, trace, _widest(dual))
+
+
+@compiled
+def _widest(matrix):  # pragma: no cover - compiled
+    """Upper bound of the eigenvalues of a matrix: the largest sum of absolute values in a line."""
+    largest = 0.0
+    for p in range(matrix.shape[0]):
+        total = 0.0
+        for q in range(matrix.shape[0]):
+            total += abs(matrix[p, q])
+        largest = max(largest, total)
+    return largest * (1.0 + 1e-9)
 
 
 @compiled

@@ -13,13 +13,22 @@ compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract
 inlined = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, inline="always")
 
 # Second index of `Tree.vectors`, `numbers`, `whole`, `names`, `matrices`, `out_whole`, `bounds`.
-OPEN, IN_CORR, IN_SIZE, OUT_CORR, OUT_SIZE, SPARE, TOPS = range(7)
+OPEN, IN_CORR, IN_SIZE, OUT_CORR, OUT_SIZE, SPARE, TOPS, DROP = range(8)
 IN_LEFT, IN_TRACE, OUT_LEFT, OUT_TRACE, KNOWN_TRACE = range(5)
 COUNT, OPENED, HOME, PENDING, KNOWN, OUT_COUNT, IN_NAME, CHOSEN, PHASE = range(9)
 NAMES, PLACES = range(2)
 GRAM, DUAL = range(2)
 OUT_NAME, OUT_LEVEL = range(2)
 BOUND, REST = range(2)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def summed(values, count):  # pragma: no cover - compiled
+    """Sum of the first `count` values, in any order."""
+    total = 0.0
+    for p in range(count):
+        total += values[p]
+    return total
 
 
 class Scale(NamedTuple):
@@ -32,6 +41,7 @@ class Scale(NamedTuple):
     rest: float
     slack: float
     trace: float
+    widest: float
 
 
 class Base(NamedTuple):
@@ -51,6 +61,8 @@ class Base(NamedTuple):
         What the objective of any support may be below a bound of this base beside rounding.
     trace : float
         Sum of the squared lengths that the dual vectors had: no trace is larger.
+    widest : float
+        No eigenvalue of `dual` is larger.
     """
 
     names: np.ndarray
@@ -61,6 +73,7 @@ class Base(NamedTuple):
     rest: float
     slack: float
     trace: float
+    widest: float
 
 
 class Tree(NamedTuple):
@@ -70,7 +83,8 @@ class Tree(NamedTuple):
     the place of each column of the base among them.
 
     `vectors`, over these columns: 1 for those that are neither in nor out; correlations and squared
-    lengths of what putting I in leaves of columns, and of what leaving E out leaves of duals.
+    lengths of what putting I in leaves of columns, and of what leaving E out leaves of duals; what
+    leaving a column out costs times that squared length.
 
     `numbers`: the objective on I and the trace of its inverse; the objective of all columns but E,
     a bound of the trace of the inverse in the dual, and this trace when it was last computed.
@@ -121,7 +135,7 @@ def make_tree(columns: int, most: int) -> Tree:
     """An empty tree for supports of at most `most` out of `columns` columns."""
     levels, m = most + 1, columns
     return Tree(
-        np.zeros((levels, 7, max(m, levels + 1))),
+        np.zeros((levels, 8, max(m, levels + 1))),
         np.zeros((levels, 5)),
         np.zeros((levels, 9), dtype=np.int64),
         np.zeros((levels, 2, m), dtype=np.int64),

@@ -78,8 +78,8 @@ class Geometry:
     """What the search needs of a set of columns, for all targets (the last axis of `corr`,
     `dual_corr` and `rest`); see Base.
 
-    `trace` is that of the inverse Gram matrix, and `diagonal` what was added to the squared
-    singular values to have one.
+    `trace` is that of the inverse Gram matrix, `widest` the largest eigenvalue of `dual`, and
+    `diagonal` what was added to the squared singular values to have one.
     """
 
     names: np.ndarray
@@ -89,6 +89,7 @@ class Geometry:
     dual_corr: np.ndarray
     rest: np.ndarray
     trace: float
+    widest: float
     diagonal: float
 
     @property
@@ -107,6 +108,7 @@ class Geometry:
             float(self.rest[target]),
             self.diagonal * cap * cap,
             self.trace,
+            self.widest,
         )
 
 
@@ -197,14 +199,16 @@ def _geometry(
     dual = solve_triangular(triangle, np.eye(m), trans="T", check_finite=False).T if m else triangle
     lengths = np.sqrt(np.square(dual).sum(axis=1))
     dual = dual / lengths[:, None]
+    dual_gram = np.ascontiguousarray(dual @ dual.T)
     return Geometry(
         names,
         np.ascontiguousarray(triangle.T @ triangle),
-        np.ascontiguousarray(dual @ dual.T),
+        dual_gram,
         triangle.T @ targets,
         dual @ targets,
         rest,
         float(np.square(lengths).sum()),
+        float(np.linalg.eigvalsh(dual_gram)[-1]) * (1.0 + 1e-9) if m else 1.0,
         diagonal,
     )
 

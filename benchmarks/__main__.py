@@ -23,6 +23,7 @@ def main() -> None:
         ["benchmarks/bench_rankings.py", "--store", str(LARGEST)],
         ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
         ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],
+        ["benchmarks/bench_exact_regression.py"],
     ]
     for command in commands:
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)

@@ -17,7 +17,7 @@ from artneuro.dynamics import sparse_path
 from artneuro.dynamics.budget import share_terms
 from artneuro.dynamics.certificate import verify
 from artneuro.dynamics.exact_regression import ExactSparseRegression
-from artneuro.dynamics.sparse_library import factorise
+from artneuro.dynamics.sparse_library import factorise, with_penalty
 
 
 def objective(X, y, names, alpha, scaled=False):
@@ -281,6 +281,24 @@ def test_time_limit_gives_an_honest_gap():
     assert loose.nodes < exact.nodes
     assert loose.bound <= exact.objective <= loose.objective
     assert loose.gap <= 0.3
+
+
+def test_time_limit_proves_small_sizes_first_and_uses_all_time():
+    X, y = hard_library(80, 60)
+    both = with_penalty(factorise(X, y[:, None]), 0.0, "raw", np.ones(60, dtype=bool))
+    stopped = sparse_path.search(both, 0, 24, time_limit=2.0)
+    exact = sparse_path.search(both, 0, 4)
+    assert stopped.sizes[24].status == "time_limit"
+    for k in range(1, 5):
+        assert stopped.sizes[k].status == "optimal"
+        assert stopped.sizes[k].pool[0][0] == exact.sizes[k].pool[0][0]
+    # No time is short for this one, in exact passes or in those after them.
+    for share in (0.0, 0.4):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sparse_path, "_EXACTLY", share)
+            limited = sparse_path.search(both, 0, 4, time_limit=1e3)
+        assert [s.status for s in limited.sizes.values()] == ["optimal"] * 4
+        assert [s.pool for s in limited.sizes.values()] == [s.pool for s in exact.sizes.values()]
 
 
 def test_verification_refuses_wrong_certificates():

@@ -32,7 +32,9 @@ ENUMERATED = 400_000
 # Nodes, and supports of an enumeration, between two looks at the clock.
 _NODES, _SUPPORTS = 2_000, 50_000
 # Supports held for each size, and gaps of the passes that give a bound if time runs out.
-_PLACES, _RELAXED = 64, (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+_PLACES, _RELAXED = 64, (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+# Share of the time for exact passes before those, if it is limited.
+_EXACTLY = 0.4
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ def search(
         open_bound = _enumerate(task, found, inside, deadline)
         capped = False
     else:
-        limit = deadline if math.isinf(deadline) else started + 0.4 * time_limit
-        open_bound = _run(library, target, task, found, inside, limit)
+        limit = deadline if math.isinf(deadline) else started + _EXACTLY * time_limit
+        open_bound = _grown(library, target, task, found, inside, limit)
         if (open_bound < found.limits[1]).any():
             open_bound = _relaxed(library, target, task, found, inside, open_bound, deadline)
     sizes = {}
@@ -156,6 +158,28 @@ def _enumerate(task: Task, found: Found, inside: np.ndarray, deadline: float) ->
     return np.full(task.most + 1, np.inf)
 
 
+def _grown(
+    library: Library, target: int, task: Task, found: Found, inside: np.ndarray, deadline: float
+) -> np.ndarray:
+    """Search; if there is a deadline, for small sizes before larger ones, which take far longer.
+
+    Returns bounds of what was not looked at, for each size.
+    """
+    most = task.most
+    ends = range(most if math.isinf(deadline) else 2 - most % 2, most + 1, 2)
+    bounds = np.full(most + 1, task.rest)
+    for end in ends:
+        if end < max(1, inside.size):
+            continue
+        opened = _run(library, target, task._replace(most=end), found, inside, deadline)
+        np.maximum(bounds[: end + 1], opened, out=bounds[: end + 1])
+        if (opened < found.limits[1, : end + 1]).any():
+            break
+        # Nothing of these sizes is left to be found.
+        found.limits[1, : end + 1] = -np.inf
+    return bounds
+
+
 def _run(
     library: Library, target: int, task: Task, found: Found, inside: np.ndarray, deadline: float
 ) -> np.ndarray:
@@ -169,7 +193,7 @@ def _run(
         if time.perf_counter() > deadline and not first:
             return np.minimum.reduce([never, *(b for _, _, b in parts)])
         parts.pop()
-        if not (first or (bounds < found.limits[1]).any()):
+        if not (first or (bounds < found.limits[1, : task.most + 1]).any()):
             continue
         base = root if first else restart(task, root, np.delete(root.names, out))
         tree = make_tree(base.names.size, task.most)
@@ -197,17 +221,15 @@ def _relaxed(
     A depth-first search that is stopped has no good bound, and these have.
     """
     exact = found.factors[1]
-    for share in _RELAXED:
-        found.factors[1] = 1.0 - share
-        found.limits[1] = np.where(
-            np.isfinite(found.limits[1]), found.best * found.factors[1], found.limits[1]
-        )
+    for share in (*_RELAXED, None):
+        # Last, with the time that is left, what leaves nothing out.
+        found.factors[1] = exact if share is None else 1.0 - share
+        going = np.isfinite(found.limits[1])
+        found.limits[1, going] = found.best[going] * found.factors[1]
         opened = _run(library, target, task, found, inside, deadline)
         if (opened < found.limits[1]).any():
             break
-        bounds = np.maximum(bounds, found.best * (1.0 - share))
-        if time.perf_counter() > deadline:
-            break
+        bounds = np.maximum(bounds, opened if share is None else found.best * found.factors[1])
     found.factors[1] = exact
     return bounds
 

@@ -95,7 +95,7 @@ rule interventions:
 
 rule dynamics:
     input:
-        expand(rules.simulate_system.output.store, system=CONFIG.dynamics.systems),
+        dynamics_tables("recovery", "recovery"),
         in_context_tables("probes"),
     message:
         "All trajectories and equations are in results/dynamics"

@@ -105,5 +105,5 @@ def test_dynamical_systems_need_no_language_model(tmp_path: Path) -> None:
     config.write_text(f"dynamics: {{systems: {{hopf: {system}}}}}\n")
     found = jobs(plan("-d", str(tmp_path), "--configfile", str(config)))
     assert not {"fetch_model", "build_report", "collect_methods"} & set(found)
-    found = jobs(plan("-d", str(tmp_path), "--configfile", str(config), "dynamics"))
+    found = jobs(plan("-d", str(tmp_path), "--configfile", str(config), "--", "dynamics"))
     assert found["simulate_system"] == 1

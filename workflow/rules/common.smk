@@ -98,6 +98,18 @@ def dump(section):
     return section.model_dump(mode="json")
 
 
+def dynamics_of(system, *keys):
+    """The config of one dynamical system with the seed, the trials, and some further keys."""
+    found = CONFIG.dynamics.model_dump(mode="json", include={"seed", "trials", *keys})
+    return {**found, "systems": {system: dump(CONFIG.dynamics.systems[system])}}
+
+
+def dynamics_tables(table, experiment):
+    """A table of each system that takes part in an experiment of the dynamics stage."""
+    systems = getattr(CONFIG.dynamics, experiment).systems
+    return [f"results/dynamics/{system}/{table}.parquet" for system in systems]
+
+
 def dataset_path(table):
     """Input function: a table of the token dataset that {model} and {dataset} use."""
 

@@ -23,6 +23,38 @@ rule simulate_system:
         "../scripts/dynamics/simulate_system.py"
 
 
+rule score_recovery:
+    input:
+        store=rules.simulate_system.output.store,
+    output:
+        recovery=report(
+            "results/dynamics/{system}/recovery.parquet",
+            caption="../report/recovery.rst",
+            category="Dynamics",
+            labels={"system": "{system}", "table": "recovery"},
+        ),
+        models="results/dynamics/{system}/models.parquet",
+        inclusion="results/dynamics/{system}/inclusion.parquet",
+        times="results/dynamics/{system}/times.parquet",
+    log:
+        "logs/dynamics/{system}/score_recovery.log",
+    benchmark:
+        "logs/dynamics/{system}/score_recovery.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    resources:
+        mem_mb=growing(16000),
+        runtime=720,
+    params:
+        cfg=lambda w: {"dynamics": dynamics_of(w.system, "methods", "validation_share")},
+        code=code("dynamics/score_recovery.py"),
+    message:
+        "Recovering the equations of {wildcards.system}"
+    script:
+        "../scripts/dynamics/score_recovery.py"
+
+
 rule predict_in_context:
     input:
         weights=rules.fetch_model.output.weights,

@@ -14,6 +14,14 @@ from artneuro.core.errors import ConfigError
 from artneuro.dynamics.derivatives import POLYNOMIAL_ORDER
 from artneuro.dynamics.equations import System
 from artneuro.dynamics.in_context_config import InContextConfig
+from artneuro.dynamics.methods_config import (
+    ConstraintsConfig,
+    FieldsConfig,
+    Method,
+    MethodsConfig,
+    RecoveryConfig,
+    RuntimeConfig,
+)
 from artneuro.dynamics.noise import sample_counts
 from artneuro.dynamics.systems import SystemName, build_system
 from artneuro.dynamics.weak import HIGHEST_DERIVATIVE
@@ -102,6 +110,14 @@ class SystemConfig(Section):
     weak: WeakConfig | None = Field(
         None, description="The weak form; empty: equations are fitted in the differential form."
     )
+    thresholds: Numbers = Field(
+        Spaced(start=-2, stop=1, count=50, base=10),
+        description="Thresholds that stlsq is tuned over, of coefficients (in the weak form, of "
+        "those of columns of unit length); those of sr3 reach half a decade further on both sides.",
+    )
+    methods: list[Method] | None = Field(
+        None, min_length=1, description="Methods of this system; empty: `methods.names`."
+    )
     points: int | None = Field(
         None,
         ge=8,
@@ -145,6 +161,8 @@ class SystemConfig(Section):
             raise ValueError(f"window {self.window} is not odd and above {POLYNOMIAL_ORDER}")
         if self.tight_degree is not None and self.tight_degree > self.degree:
             raise ValueError(f"tight_degree {self.tight_degree} is above degree {self.degree}")
+        if min(numbers_of(self.thresholds), default=0) <= 0:
+            raise ValueError("thresholds need at least one number, and all above zero")
         durations, noise = numbers_of(self.durations), numbers_of(self.noise)
         if not durations or not noise or min(noise) < 0:
             raise ValueError("durations and noise need at least one number, and none negative")
@@ -198,6 +216,17 @@ class DynamicsConfig(Section):
         "the last third.",
     )
     systems: dict[Name, SystemConfig] = Field({}, description="The systems, by name.")
+    methods: MethodsConfig = Field(
+        MethodsConfig(), description="Methods of sparse regression and their grids."
+    )
+    recovery: RecoveryConfig = Field(
+        RecoveryConfig(), description="Equations recovered from trajectories."
+    )
+    runtime: RuntimeConfig = Field(RuntimeConfig(), description="Run times of the methods.")
+    constraints: ConstraintsConfig = Field(
+        ConstraintsConfig(), description="Equations with physical constraints."
+    )
+    fields: FieldsConfig = Field(FieldsConfig(), description="Equations of fields.")
     scoring: ScoringConfig = Field(
         ScoringConfig(), description="Trajectories without noise that equations are scored on."
     )
@@ -211,6 +240,27 @@ class DynamicsConfig(Section):
     field_dtype: Literal["float32", "float64"] = Field(
         "float32", description="Type that fields are stored in; all else is stored in float64."
     )
+
+    @model_validator(mode="after")
+    def _names_systems(self) -> DynamicsConfig:
+        kinds = {name: system.build() for name, system in self.systems.items()}
+        for section, fits in (
+            ("recovery", lambda s: s.kind == "flow"),
+            ("runtime", lambda s: s.kind == "flow"),
+            ("constraints", lambda s: s.name == "duffing"),
+            ("fields", lambda s: s.kind == "field"),
+        ):
+            for name in getattr(self, section).systems:
+                if name not in kinds:
+                    raise ValueError(
+                        f"{section}.systems: there is no system {name!r}; there are: "
+                        + (", ".join(kinds) or "none")
+                    )
+                if not fits(kinds[name]):
+                    raise ValueError(f"{section}.systems: {name!r} is not of the kind it is about")
+        if any(self.systems[n].weak or not self.systems[n].window for n in self.runtime.systems):
+            raise ValueError("runtime.systems: the differential form is timed; it takes no weak")
+        return self
 
     def simulation(self, name: str) -> SimulationConfig:
         """What is simulated of a system: enough for its longest duration, and what equations are

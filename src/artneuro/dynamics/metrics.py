@@ -75,6 +75,14 @@ def aicc(
     return fit + 2 * k + 2 * (k + 1) * (k + 2) / np.maximum(m - k - 2, 1)
 
 
+def bic(residual_sum: np.ndarray | float, measurements: int, terms: np.ndarray | int) -> np.ndarray:
+    """Bayesian information criterion, m ln(RSS/m) + k ln m; parameters as of `aicc`."""
+    m, k = measurements, np.asarray(terms, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        fit = m * np.log(np.asarray(residual_sum, dtype=np.float64) / m)
+    return fit + k * np.log(m)
+
+
 def aicc_by_target(
     features: np.ndarray, derivatives: np.ndarray, coefficients: np.ndarray
 ) -> np.ndarray:

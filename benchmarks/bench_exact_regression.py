@@ -10,7 +10,7 @@ factor, for all numbers up to it. Where Gurobi stops at the limit, the limit is 
 of all targets, from the library on, against PySINDy's STLSQ and SSR; paths of ten models; and two
 libraries that Gurobi's licence does not allow.
 
-The default takes about ten minutes; `--trials 1 --limit 5 --large-limit 5` three.
+The default takes about twelve minutes; `--trials 1 --limit 5 --large-limit 5` three.
 """
 
 from __future__ import annotations

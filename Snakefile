@@ -96,6 +96,9 @@ rule interventions:
 rule dynamics:
     input:
         dynamics_tables("recovery", "recovery"),
+        dynamics_tables("forces", "constraints"),
+        dynamics_tables("fields", "fields"),
+        dynamics_tables("runtime", "runtime"),
         in_context_tables("probes"),
     message:
         "All trajectories and equations are in results/dynamics"

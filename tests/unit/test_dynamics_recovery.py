@@ -142,6 +142,13 @@ def test_domains_that_hold_too_few_samples_are_named(stores):
     assert not isinstance(error.value, DataError)
 
 
+def test_a_library_without_a_term_of_the_equations_is_refused():
+    values = CONFIG.model_dump()
+    values["systems"]["hopf"]["tight_degree"] = 2
+    with pytest.raises(ValueError, match="degree 2: the library has no term 'x\\^3'"):
+        DynamicsConfig.model_validate(values)
+
+
 @pytest.mark.parametrize(
     ("section", "name", "message"),
     [

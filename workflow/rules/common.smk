@@ -101,6 +101,9 @@ def dump(section):
 def dynamics_of(system, *keys):
     """The config of one dynamical system with the seed, the trials, and some further keys."""
     found = CONFIG.dynamics.model_dump(mode="json", include={"seed", "trials", *keys})
+    # Which systems take part decides which jobs there are, not what a job does.
+    for key in ("constraints", "fields", "runtime"):
+        found.get(key, {}).pop("systems", None)
     return {**found, "systems": {system: dump(CONFIG.dynamics.systems[system])}}
 
 

@@ -55,6 +55,86 @@ rule score_recovery:
         "../scripts/dynamics/score_recovery.py"
 
 
+rule score_forces:
+    input:
+        store=rules.simulate_system.output.store,
+    output:
+        scores="results/dynamics/{system}/forces.parquet",
+        times="results/dynamics/{system}/force_times.parquet",
+    log:
+        "logs/dynamics/{system}/score_forces.log",
+    benchmark:
+        "logs/dynamics/{system}/score_forces.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    resources:
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        cfg=lambda w: {
+            "dynamics": dynamics_of(
+                w.system, "methods", "constraints", "validation_share"
+            )
+        },
+        code=code("dynamics/score_forces.py"),
+    message:
+        "Fitting the force of {wildcards.system}"
+    script:
+        "../scripts/dynamics/score_forces.py"
+
+
+rule score_fields:
+    input:
+        store=rules.simulate_system.output.store,
+    output:
+        scores="results/dynamics/{system}/fields.parquet",
+        times="results/dynamics/{system}/field_times.parquet",
+    log:
+        "logs/dynamics/{system}/score_fields.log",
+    benchmark:
+        "logs/dynamics/{system}/score_fields.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 16
+    resources:
+        mem_mb=growing(16000),
+        runtime=720,
+    params:
+        cfg=lambda w: {"dynamics": dynamics_of(w.system, "methods", "fields")},
+        code=code("dynamics/score_fields.py"),
+    message:
+        "Fitting the equations of the field {wildcards.system}"
+    script:
+        "../scripts/dynamics/score_fields.py"
+
+
+rule time_regressions:
+    input:
+        store=rules.simulate_system.output.store,
+    output:
+        runtime="results/dynamics/{system}/runtime.parquet",
+    log:
+        "logs/dynamics/{system}/time_regressions.log",
+    benchmark:
+        "logs/dynamics/{system}/time_regressions.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        cfg=lambda w: {
+            "dynamics": dynamics_of(w.system, "methods", "runtime", "validation_share")
+        },
+        code=code("dynamics/time_regressions.py"),
+    message:
+        "Timing regressions of {wildcards.system}"
+    script:
+        "../scripts/dynamics/time_regressions.py"
+
+
 rule predict_in_context:
     input:
         weights=rules.fetch_model.output.weights,

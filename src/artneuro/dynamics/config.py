@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from artneuro.core.config import Name, Section
 from artneuro.core.errors import ConfigError
 from artneuro.dynamics.derivatives import POLYNOMIAL_ORDER
-from artneuro.dynamics.equations import System
+from artneuro.dynamics.equations import System, true_coefficients
 from artneuro.dynamics.in_context_config import InContextConfig
+from artneuro.dynamics.libraries import library_terms
 from artneuro.dynamics.methods_config import (
     ConstraintsConfig,
     FieldsConfig,
@@ -161,6 +162,8 @@ class SystemConfig(Section):
             raise ValueError(f"window {self.window} is not odd and above {POLYNOMIAL_ORDER}")
         if self.tight_degree is not None and self.tight_degree > self.degree:
             raise ValueError(f"tight_degree {self.tight_degree} is above degree {self.degree}")
+        for degree in (self.degree, self.tight_degree or self.degree):
+            _hold_equations(system, degree, self.derivative_order)
         if min(numbers_of(self.thresholds), default=0) <= 0:
             raise ValueError("thresholds need at least one number, and all above zero")
         durations, noise = numbers_of(self.durations), numbers_of(self.noise)
@@ -170,6 +173,13 @@ class SystemConfig(Section):
         if shortest < max(self.window or 0, 2):
             raise ValueError(f"the shortest of durations has only {shortest} samples")
         return self
+
+
+def _hold_equations(system: System, degree: int, derivative_order: int = 0) -> None:
+    try:
+        true_coefficients(system, library_terms(system, degree, derivative_order))
+    except ConfigError as error:
+        raise ValueError(f"degree {degree}: {error.what}; {error.fix}") from error
 
 
 class ScoringConfig(Section):
@@ -258,6 +268,9 @@ class DynamicsConfig(Section):
                     )
                 if not fits(kinds[name]):
                     raise ValueError(f"{section}.systems: {name!r} is not of the kind it is about")
+        for name in self.runtime.systems:
+            for degree in self.runtime.degrees:
+                _hold_equations(kinds[name], degree)
         if any(self.systems[n].weak or not self.systems[n].window for n in self.runtime.systems):
             raise ValueError("runtime.systems: the differential form is timed; it takes no weak")
         return self

@@ -100,6 +100,7 @@ rule dynamics:
         dynamics_tables("fields", "fields"),
         dynamics_tables("runtime", "runtime"),
         in_context_tables("probes"),
+        [f"results/report/{p}.html" for p in PAGES if p in ("dynamics", "in_context")],
     message:
         "All trajectories and equations are in results/dynamics"
 

@@ -66,6 +66,13 @@ ABLATED = [
 
 IN_CONTEXT = CONFIG.dynamics.in_context.pairs()
 
+# Systems whose equations are looked for in their trajectories.
+IDENTIFIED = [
+    system
+    for experiment in ("recovery", "constraints", "fields", "runtime")
+    for system in getattr(CONFIG.dynamics, experiment).systems
+]
+
 # Pages beside the report, each with the pairs that it is about: a page about none is not made.
 CASES = {
     "methods": PROBED,
@@ -73,6 +80,7 @@ CASES = {
     "context_neurons": ABLATED,
     "refinement": REFINED,
     "scale": PROBED,
+    "dynamics": IDENTIFIED,
     "in_context": IN_CONTEXT,
 }
 PAGES = [name for name, pairs in CASES.items() if pairs]

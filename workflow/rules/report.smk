@@ -372,3 +372,37 @@ rule build_in_context_page:
         "Writing the page about systems learned in context"
     script:
         "../scripts/report/build_in_context_page.py"
+
+
+rule build_dynamics_page:
+    input:
+        recovery=dynamics_tables("recovery", "recovery"),
+        models=dynamics_tables("models", "recovery"),
+        inclusion=dynamics_tables("inclusion", "recovery"),
+        forces=dynamics_tables("forces", "constraints"),
+        fields=dynamics_tables("fields", "fields"),
+        runtime=dynamics_tables("runtime", "runtime"),
+    output:
+        page=report(
+            "results/report/dynamics.html",
+            caption="../report/dynamics.rst",
+            category="Case studies",
+            labels={"page": "sparse equations of dynamical systems"},
+        ),
+    log:
+        "logs/report/build_dynamics_page.log",
+    benchmark:
+        "logs/report/build_dynamics_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {},
+        code=code("report/build_dynamics_page.py"),
+    message:
+        "Writing the page about sparse equations of dynamical systems"
+    script:
+        "../scripts/report/build_dynamics_page.py"

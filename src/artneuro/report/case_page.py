@@ -43,6 +43,11 @@ CASE_PAGES = {
         "Sparsity and scale",
         "how many neurons each feature takes, by layer and by the size of the model.",
     ),
+    "dynamics": (
+        "Sparse equations of dynamical systems",
+        "which equations are found in short or noisy data, by exact sparse regression and by "
+        "heuristics, and what is proven of them.",
+    ),
     "in_context": (
         "Systems learned in context",
         "how well a model forecasts a dynamical system from its numbers alone, and whether its "

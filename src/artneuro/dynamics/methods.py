@@ -188,13 +188,15 @@ def _exact(tuning: Tuning) -> list[Model]:
 
 
 def _exact_path(tuning: Tuning) -> list[Model]:
-    """No data are kept back: the whole path is fitted on both parts, and a criterion chooses."""
+    """No data are kept back: the whole path is fitted on both parts with the least penalty of the
+    grid, and a criterion chooses.
+    """
     regression, config = tuning.regression, tuning.config
     everything = merge(regression.train, regression.validation)
     seen = everything.scaled() if regression.unit_columns else everything
     criterion: Callable[..., np.ndarray] = bic if config.criterion == "bic" else aicc
-    models = []
-    for target, path in enumerate(exact_paths(seen, 0.0, config)):
+    models, alpha = [], min(config.alphas)
+    for target, path in enumerate(exact_paths(seen, alpha, config)):
         fits = [everything.fit(target, _masks(c.support, seen.terms)) for c in path]
         sums = [
             float(np.square(everything.targets[:, target] - everything.library @ f).sum())
@@ -207,7 +209,7 @@ def _exact_path(tuning: Tuning) -> list[Model]:
         models.append(
             Model(
                 fits[best],
-                Setting(alpha=0.0, k=path[best].k),
+                Setting(alpha=alpha, k=path[best].k),
                 scores[best],
                 path[best].k == len(path),
                 path[best],

@@ -82,12 +82,15 @@ def _audit(args: argparse.Namespace) -> int:
 
 
 def _compile(args: argparse.Namespace) -> int:
+    from artneuro.dynamics.config import DynamicsConfig
+    from artneuro.dynamics.recovery import warm_up as warm_up_regressions
     from artneuro.probing.config import ProbingConfig
     from artneuro.probing.fit import warm_up
 
     # All rankings with compiled code; the other methods use the same.
     compiled = ["mutual_information", "l1_logistic", "adaptive", "optimal"]
     warm_up(ProbingConfig(rankings=compiled))
+    warm_up_regressions(DynamicsConfig())
     return OK
 
 

@@ -227,7 +227,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     if config.datasets and not config.models:
         yield "models: at least one is required to probe the datasets with"
     # Without datasets there may still be dynamical systems to look into.
-    dynamical = config.dynamics.systems or config.dynamics.in_context.pairs()
+    dynamical = config.dynamics.identified() or config.dynamics.in_context.pairs()
     if not probed and (config.datasets or not dynamical):
         yield "probing: no model or no dataset is named, so there is nothing to do"
     if config.compute.dask.kind == "address" and not config.compute.dask.address:

@@ -81,9 +81,27 @@ def test_every_optimum_is_proven_and_its_bound_holds(run: Path) -> None:
     assert (proofs["gap"] <= 1e-4).all()
 
 
+def test_equations_of_systems_are_scored(run: Path) -> None:
+    folder = run / "results" / "dynamics"
+    recovery = read_table(folder / "hopf" / "recovery.parquet")
+    assert recovery.height == 2 * 2 * 7  # trials, durations, methods
+    for name in ("tpr", "nce", "rmse"):
+        assert (recovery[name] >= 0).all()
+    forces = read_table(folder / "duffing" / "forces.parquet")
+    constrained = forces.filter(pl.col("method") == "exact_constrained")
+    assert constrained.height == 2
+    assert constrained["violation"].max() < 1e-10
+    fields = read_table(folder / "waves" / "fields.parquet")
+    assert fields.height == 2 * 5
+
+
 @pytest.mark.parametrize(
-    "name", ["methods", "superposition", "context_neurons", "refinement", "scale", "in_context"]
-)
+    "name",
+    [
+        "methods", "superposition", "context_neurons", "refinement", "scale", "dynamics",
+        "in_context",
+    ],
+)  # fmt: skip
 def test_each_case_study_has_a_page_that_needs_nothing_else(run: Path, name: str) -> None:
     page = (run / "results" / "report" / f"{name}.html").read_text()
     assert f'href="{name}.html"' in (run / "results" / "report" / "index.html").read_text()

@@ -163,8 +163,10 @@ def test_every_key_is_described() -> None:
 
 def test_a_config_may_be_of_dynamical_systems_alone() -> None:
     system = {"system": "hopf", "dt": 0.002, "durations": [0.1], "degree": 3, "window": 9}
-    config, _ = load_config({"dynamics": {"systems": {"hopf": system}}}, ROOT)
+    dynamics = {"systems": {"hopf": system}, "recovery": {"systems": ["hopf"]}}
+    config, _ = load_config({"dynamics": dynamics}, ROOT)
     assert list(config.dynamics.systems) == ["hopf"]
     assert not config.probed()
-    with pytest.raises(ConfigError, match="nothing to do"):
-        load_config({}, ROOT)
+    for nothing in ({}, {"dynamics": {"systems": {"hopf": system}}}):
+        with pytest.raises(ConfigError, match="nothing to do"):
+            load_config(nothing, ROOT)

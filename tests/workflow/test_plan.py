@@ -102,8 +102,9 @@ def test_each_stage_has_a_target(rule: str, tmp_path: Path) -> None:
 def test_dynamical_systems_need_no_language_model(tmp_path: Path) -> None:
     system = "{system: hopf, dt: 0.002, durations: [0.1], degree: 3, window: 9}"
     config = tmp_path / "config.yaml"
-    config.write_text(f"dynamics: {{systems: {{hopf: {system}}}}}\n")
+    config.write_text(f"dynamics: {{systems: {{hopf: {system}}}, recovery: {{systems: [hopf]}}}}\n")
     found = jobs(plan("-d", str(tmp_path), "--configfile", str(config)))
     assert not {"fetch_model", "build_report", "collect_methods"} & set(found)
+    assert found["build_dynamics_page"] == found["score_recovery"] == 1
     found = jobs(plan("-d", str(tmp_path), "--configfile", str(config), "--", "dynamics"))
     assert found["simulate_system"] == 1

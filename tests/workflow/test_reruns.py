@@ -172,6 +172,23 @@ def make_project(root: Path) -> Project:
                 "prefilter": 32,
             },
             "dynamics": {
+                "trials": 1,
+                "systems": {
+                    "hopf": {"system": "hopf", "dt": 0.01, "durations": [0.4], "degree": 3,
+                             "window": 9, "thresholds": [0.1, 0.5]},
+                    "well": {"system": "duffing", "dt": 0.01, "durations": [0.5], "degree": 3,
+                             "window": 9, "thresholds": [0.1, 0.5]},
+                    "waves": {"system": "kuramoto_sivashinsky", "dt": 0.1, "durations": [2.0],
+                              "degree": 2, "derivative_order": 4, "points": 32,
+                              "weak": {"domains": 40, "width": 0.4}, "thresholds": [0.4]},
+                },
+                "methods": {"max_terms": 2, "alphas": [0.01], "nus": [1.0], "sr3_iterations": 3,
+                            "ensembles": 2},
+                "recovery": {"systems": ["hopf"]},
+                "runtime": {"systems": ["hopf"], "degrees": [3], "trials": 1},
+                "constraints": {"systems": ["well"], "terms": [2], "alphas": [0.01]},
+                "fields": {"systems": ["waves"], "alphas": [0.01], "ensembles": 2},
+                "scoring": {"trials": 1, "duration": 0.5},
                 "in_context": {
                     "models": ["tiny"],
                     "systems": {"map": {"system": "logistic_map", "values": 20, "decimals": 1,
@@ -254,8 +271,19 @@ JOBS = {
     "predict_in_context": 1,
     "probe_in_context": 1,
     "build_in_context_page": 1,
+    "simulate_system": 3,
+    "score_recovery": 1,
+    "score_forces": 1,
+    "score_fields": 1,
+    "time_regressions": 1,
+    "build_dynamics_page": 1,
 }
 AFTER = {
+    "build_dynamics_page": set(),
+    "score_recovery": {"build_dynamics_page"},
+    "score_forces": {"build_dynamics_page"},
+    "score_fields": {"build_dynamics_page"},
+    "time_regressions": {"build_dynamics_page"},
     "build_in_context_page": set(),
     "probe_in_context": {"build_in_context_page"},
     "predict_in_context": {"probe_in_context", "build_in_context_page"},
@@ -269,6 +297,9 @@ AFTER = {
     "score_transfer": {"plot_transfer", "build_report"},
     "collect_best_neurons": {"plot_scores", "build_report"},
 }
+AFTER["simulate_system"] = {
+    "score_recovery", "score_forces", "score_fields", "time_regressions", "build_dynamics_page",
+}  # fmt: skip
 AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", "build_report"} | (
     AFTER["score_transfer"] | {"collect_methods", "build_scale_page"} | AFTER["collect_methods"]
 )
@@ -315,8 +346,16 @@ MODULE_CHANGES = {
     "models/fetch.py": ("fetch_model",),
     "dynamics/sequence_model.py": ("predict_in_context",),
     "dynamics/state_probes.py": ("probe_in_context",),
+    "dynamics/greedy.py": ("score_recovery", "score_forces", "score_fields"),
+    "dynamics/timing.py": ("time_regressions",),
+    "report/dynamics_figures.py": ("build_dynamics_page",),
     # Pages are told of by what reads the sources, too.
-    "core/archives.py": ("fetch_source", "read_documents", "build_in_context_page"),
+    "core/archives.py": (
+        "fetch_source",
+        "read_documents",
+        "build_in_context_page",
+        "build_dynamics_page",
+    ),
     "core/job.py": tuple(JOBS),
 }
 
@@ -340,7 +379,7 @@ def test_edited_template_of_the_report(project: Project):
     planned = project.plan()
     assert planned["build_report"] == 1
     plots = {"plot_scores", "plot_transfer", "plot_methods"}
-    pages = {"build_report", "build_scale_page", "build_methods_page", "build_in_context_page"}
+    pages = {name for name in JOBS if name.startswith("build_") and name != "build_tokens"}
     assert set(planned) <= pages | plots
 
 
@@ -439,6 +478,16 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "sequence": (
         "dynamics.in_context.systems.map.values", 21, from_rules("predict_in_context")
     ),
+    "trajectories": ("dynamics.rtol", 1e-9, from_rules("simulate_system")),
+    "grids": (
+        "dynamics.methods.sr3_iterations",
+        4,
+        from_rules("score_recovery", "score_forces", "score_fields", "time_regressions"),
+    ),
+    "noise": (
+        "dynamics.systems.hopf.noise", [0.1], from_rules("score_recovery", "time_regressions")
+    ),
+    "constraints": ("dynamics.constraints.terms", [3], from_rules("score_forces")),
     "state probes": ("dynamics.in_context.probes.folds", 3, from_rules("probe_in_context")),
     "equations": (
         "dynamics.in_context.systems.map.degree", 3, from_rules("probe_in_context")

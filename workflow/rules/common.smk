@@ -67,11 +67,7 @@ ABLATED = [
 IN_CONTEXT = CONFIG.dynamics.in_context.pairs()
 
 # Systems whose equations are looked for in their trajectories.
-IDENTIFIED = [
-    system
-    for experiment in ("recovery", "constraints", "fields", "runtime")
-    for system in getattr(CONFIG.dynamics, experiment).systems
-]
+IDENTIFIED = CONFIG.dynamics.identified()
 
 # Pages beside the report, each with the pairs that it is about: a page about none is not made.
 CASES = {

@@ -275,6 +275,11 @@ class DynamicsConfig(Section):
             raise ValueError("runtime.systems: the differential form is timed; it takes no weak")
         return self
 
+    def identified(self) -> list[str]:
+        """Systems whose equations are looked for in their trajectories, in any experiment."""
+        sections = (self.recovery, self.runtime, self.constraints, self.fields)
+        return list(dict.fromkeys(name for section in sections for name in section.systems))
+
     def simulation(self, name: str) -> SimulationConfig:
         """What is simulated of a system: enough for its longest duration, and what equations are
         scored on (of a map as long as the former; of a field none).

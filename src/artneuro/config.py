@@ -17,6 +17,7 @@ from artneuro.core.sources import SourceConfig, load_sources
 from artneuro.datasets.config import CategoryCollection, DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
 from artneuro.datasets.people_config import People, PeopleSource, WordNetPeople
+from artneuro.datasets.text_config import TextConfig
 from artneuro.dynamics.config import DynamicsConfig
 from artneuro.interventions.config import InterventionsConfig
 from artneuro.models.config import ModelConfig
@@ -43,6 +44,9 @@ class Config(Section):
     datasets: dict[Name, DatasetConfig] = Field(
         {},
         description="Token datasets with labels, by name: which corpus, which features, how many.",
+    )
+    texts: dict[Name, TextConfig] = Field(
+        {}, description="Whole documents as tokens without labels, by name."
     )
     activations: ActivationsConfig = Field(
         ActivationsConfig(), description="What is dumped of every model and dataset."
@@ -178,6 +182,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         if model.source.kind == "gguf" and model.source.source not in sources:
             yield unknown(f"models.{name}.source.source", model.source.source, sources)
     used = {dataset.corpus for dataset in config.datasets.values()}
+    used |= {text.corpus for text in config.texts.values()}
     for name, corpus in config.corpora.items():
         for i, part in enumerate(corpus.parts):
             annotator = part.annotate_with.source if part.annotate_with else None
@@ -205,6 +210,9 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         table = config.people_of(name)
         if table is not None and table not in config.people:
             yield unknown(f"datasets.{name}.collection.people", table, config.people)
+    for name, text in config.texts.items():
+        if text.corpus not in config.corpora:
+            yield unknown(f"texts.{name}.corpus", text.corpus, config.corpora)
     probing = config.probing
     if probing.models != "all":
         for chosen in probing.models:

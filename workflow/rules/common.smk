@@ -89,6 +89,7 @@ wildcard_constraints:
     corpus=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     people=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    text=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 

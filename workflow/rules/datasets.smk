@@ -78,6 +78,35 @@ rule build_tokens:
         "../scripts/datasets/build_tokens.py"
 
 
+rule build_text:
+    input:
+        documents=lambda w: f"results/datasets/documents/{CONFIG.texts[w.text].corpus}.parquet",
+        tokenizer="results/models/{tokenizer}/weights",
+    output:
+        tokens="results/datasets/{tokenizer}/texts/{text}/tokens.parquet",
+        sequences="results/datasets/{tokenizer}/texts/{text}/sequences.parquet",
+    log:
+        "logs/datasets/{tokenizer}/texts/{text}/build_text.log",
+    benchmark:
+        "logs/datasets/{tokenizer}/texts/{text}/build_text.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        # About 16 bytes of arrays and as many of text for each token, and the documents.
+        mem_mb=lambda w, attempt: int(
+            (4000 + CONFIG.texts[w.text].max_tokens * 8e-5) * (1 + attempt) / 2
+        ),
+        runtime=240,
+    params:
+        cfg=lambda w: {"text": dump(CONFIG.texts[w.text])},
+        code=code("datasets/build_text.py"),
+    message:
+        "Building the text {wildcards.text} for {wildcards.tokenizer}"
+    script:
+        "../scripts/datasets/build_text.py"
+
+
 rule label_features:
     input:
         tokens=rules.build_tokens.output.tokens,

@@ -1,0 +1,1 @@
+"""Neurons that models of several seeds share: correlations, statistics, explanations, families."""

@@ -18,16 +18,7 @@ from artneuro.core.errors import ModelError
 from artneuro.datasets.text_features import FEATURES
 from artneuro.models.hooks import adapter_of
 from artneuro.models.loading import LanguageModel
-
-# The last norm of each family; of the others it is `norm`.
-_FINAL_NORM = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
-# Norms of these multiply by one plus their weight.
-_GAIN_FROM_ONE = ("gemma", "gemma2", "gemma3_text")
-# These normalise what an MLP gives before it joins the residual stream.
-_AFTER_MLP = {
-    "gemma2": "post_feedforward_layernorm",
-    "gemma3_text": "post_feedforward_layernorm",
-}
+from artneuro.weights.families import family_of, gain_of
 
 # Classes of tokens by their own text: those of the collection text_features, and one more.
 TOKEN_CLASSES: dict[str, Callable[[str], bool]] = {
@@ -81,15 +72,9 @@ def read_output_weights(lm: LanguageModel) -> OutputWeights:
             where=str(lm.folder),
             fix="load it with load_causal_lm",
         )
-    norm = lm.model.base_model.get_submodule(_FINAL_NORM.get(lm.architecture, "norm"))
-    return OutputWeights(
-        head.weight.detach(), _gain(norm, lm.architecture), isinstance(norm, nn.LayerNorm)
-    )
-
-
-def _gain(norm: nn.Module, architecture: str) -> torch.Tensor:
-    weight = norm.get_parameter("weight").detach().float()
-    return weight + 1.0 if architecture in _GAIN_FROM_ONE else weight
+    family = family_of(lm.architecture)
+    norm = lm.model.base_model.get_submodule(family.final_norm)
+    return OutputWeights(head.weight.detach(), gain_of(norm, family), family.centred)
 
 
 def read_neuron_outputs(lm: LanguageModel, neurons: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -107,7 +92,7 @@ def read_neuron_outputs(lm: LanguageModel, neurons: Sequence[tuple[int, int]]) -
     -------
     ndarray of float32, shape (neurons, d_model)
     """
-    adapter = adapter_of(lm.architecture)
+    adapter, family = adapter_of(lm.architecture), family_of(lm.architecture)
     blocks = lm.model.base_model.get_submodule(adapter.blocks)
     assert isinstance(blocks, nn.ModuleList)
     found = np.empty((len(neurons), lm.shape.d_model), dtype=np.float32)
@@ -118,9 +103,8 @@ def read_neuron_outputs(lm: LanguageModel, neurons: Sequence[tuple[int, int]]) -
         # GPT-2's Conv1D holds the transpose of what a linear module holds.
         output = weight[:, neuron] if isinstance(down, nn.Linear) else weight[neuron]
         output = output.float()
-        if lm.architecture in _AFTER_MLP:
-            after = block.get_submodule(_AFTER_MLP[lm.architecture])
-            output = output * _gain(after, lm.architecture)
+        if family.after_mlp:
+            output = output * gain_of(block.get_submodule(family.after_mlp), family)
         found[row] = output.cpu().numpy()
     return found
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,26 +77,25 @@ def iterate_mlp_weights(
         If the architecture is not supported, a file is damaged, or a weight is missing or of
         another size than the shape says.
     """
-    adapter = adapter_of(shape.architecture, where=str(folder))
-    into, out = adapter.taps["mlp_pre"].module, adapter.taps["mlp_post"].module
+    with open_weights(folder, shape) as tensors:
+        yield from tensors.mlp(block)
+
+
+@contextmanager
+def open_weights(folder: str | Path, shape: ModelShape) -> Iterator[StoredWeights]:
+    """Open the weights of a model folder, of which nothing is read yet.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is not supported or a file is damaged.
+    """
+    adapter_of(shape.architecture, where=str(folder))
     with ExitStack() as stack:
-        tensors = _Tensors(Path(folder), shape, stack)
-        for layer in range(shape.n_layers):
-            stem = f"{adapter.blocks}.{layer}"
-            for start in range(0, shape.d_mlp, block):
-                stop = min(start + block, shape.d_mlp)
-                up = _UP_OF.get(into)
-                yield MlpWeights(
-                    layer=layer,
-                    start=start,
-                    w_in=tensors.rows(f"{stem}.{into}.weight", start, stop),
-                    w_up=tensors.rows(f"{stem}.{up}.weight", start, stop) if up else None,
-                    bias_in=tensors.bias(f"{stem}.{into}.bias", start, stop),
-                    w_out=tensors.columns(f"{stem}.{out}.weight", start, stop),
-                )
+        yield StoredWeights(Path(folder), shape, stack)
 
 
-class _Tensors:
+class StoredWeights:
     """Slices of the tensors of a folder, found by the end of their names.
 
     A folder of the base model and one of the model with its head name the same weight differently:
@@ -106,6 +105,7 @@ class _Tensors:
     def __init__(self, folder: Path, shape: ModelShape, stack: ExitStack) -> None:
         self.folder, self.shape = folder, shape
         self.transposed = shape.architecture in _TRANSPOSED
+        self.blocks = adapter_of(shape.architecture).blocks
         self.found: dict[str, Any] = {}
         for file in sorted(folder.glob("*.safetensors")):
             try:
@@ -113,6 +113,36 @@ class _Tensors:
                 self.found.update(dict.fromkeys(opened.keys(), opened))
             except (SafetensorError, OSError) as error:
                 raise _damaged(file, error) from error
+
+    def mlp(self, block: int, layers: Sequence[int] | None = None) -> Iterator[MlpWeights]:
+        """The MLP neurons of some layers, all unless told, `block` neurons at a time."""
+        taps = adapter_of(self.shape.architecture).taps
+        into, out = taps["mlp_pre"].module, taps["mlp_post"].module
+        up = _UP_OF.get(into)
+        for layer in range(self.shape.n_layers) if layers is None else sorted(layers):
+            stem = f"{self.blocks}.{layer}"
+            for start in range(0, self.shape.d_mlp, block):
+                stop = min(start + block, self.shape.d_mlp)
+                yield MlpWeights(
+                    layer=layer,
+                    start=start,
+                    w_in=self.rows(f"{stem}.{into}.weight", start, stop),
+                    w_up=self.rows(f"{stem}.{up}.weight", start, stop) if up else None,
+                    bias_in=self.bias(f"{stem}.{into}.bias", start, stop),
+                    w_out=self.columns(f"{stem}.{out}.weight", start, stop),
+                )
+
+    def vector(self, name: str) -> np.ndarray:
+        """What is stored for each direction of the residual stream, (d_model,)."""
+        return self.matrix(name, (self.shape.d_model,))
+
+    def optional_vector(self, name: str) -> np.ndarray | None:
+        """The same, None where the model has no tensor of this name."""
+        return self.vector(name) if self._full(name) else None
+
+    def matrix(self, name: str, expected: tuple[int, ...]) -> np.ndarray:
+        """A whole tensor."""
+        return self._slice(self._known(name), expected, tuple(slice(None) for _ in expected))
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Weights that neurons read with, (neurons, d_model)."""
@@ -134,6 +164,12 @@ class _Tensors:
     def _matrix(
         self, name: str, expected: tuple[int, int], start: int, stop: int, *, neurons_first: bool
     ) -> np.ndarray:
+        full = self._known(name)
+        if neurons_first:
+            return self._slice(full, expected, (slice(start, stop), slice(None)))
+        return self._slice(full, expected[::-1], (slice(None), slice(start, stop))).T
+
+    def _known(self, name: str) -> str:
         full = self._full(name)
         if full is None:
             raise ModelError(
@@ -141,9 +177,7 @@ class _Tensors:
                 where=str(self.folder),
                 fix="fetch the model again: a file of its weights is missing",
             )
-        if neurons_first:
-            return self._slice(full, expected, (slice(start, stop), slice(None)))
-        return self._slice(full, expected[::-1], (slice(None), slice(start, stop))).T
+        return full
 
     def _full(self, name: str) -> str | None:
         """The name in the folder that ends with `name`, None if there is none."""

@@ -41,6 +41,20 @@ def test_relations_are_those_of_universal_trees(annotator):
     assert found["medicine"] == "nmod"
 
 
+def test_named_entities_are_found_where_they_are_asked_for(annotator, tmp_path):
+    text = "Marie Curie moved to Paris in 1891."
+    (without,) = annotator.annotate([text])
+    assert {word.entity for word in without.words} == {None}
+    fetch_source("spacy-english", SOURCES["spacy-english"], tmp_path / "p", tmp_path / "cache")
+    (found,) = SpacyAnnotator(tmp_path / "p", entities=True).annotate([text])
+    assert [word._replace(entity=None) for word in found.words] == list(without.words)
+    of_word = {text[word.start : word.end]: word.entity for word in found.words}
+    assert of_word == {
+        "Marie": "PERSON", "Curie": "PERSON", "moved": None, "to": None, "Paris": "GPE",
+        "in": None, "1891": "DATE", ".": None,
+    }  # fmt: skip
+
+
 def test_the_same_text_gives_the_same_words(annotator):
     texts = ["It can't be.\n\nOr can it? “Yes” 😀", "The end."]
     assert annotator.annotate(texts) == annotator.annotate(texts)

@@ -99,8 +99,8 @@ def test_documents_of_a_treebank_are_whole_texts_with_words():
     ends = [first.text[word.start : word.end] for word in first.words if word.sentence_end]
     assert ends == [".", "😀", "%", "b"]
     by_form = dict(zip(forms(first), first.words, strict=True))
-    assert by_form["Do"][2:] == ("AUX", "aux", "Mood=Imp|VerbForm=Fin", False)
-    assert by_form["said"][2:] == ("VERB", "root", "", False)
+    assert by_form["Do"][2:] == ("AUX", "aux", "Mood=Imp|VerbForm=Fin", False, None)
+    assert by_form["said"][2:] == ("VERB", "root", "", False, None)
     assert by_form["="][2:4] == (None, None)
     for document in (first, second):
         check_words(document.words, document.text, "here")
@@ -325,6 +325,8 @@ def test_pipelines_that_do_not_exist_or_do_not_fit_are_refused(tmp_path):
         SpacyAnnotator(tmp_path)
     with pytest.raises(SourceError, match="finds no sentences"):
         SpacyAnnotator(blank_pipeline(tmp_path / "bare"))
+    with pytest.raises(SourceError, match="finds no entities"):
+        SpacyAnnotator(blank_pipeline(tmp_path / "nameless", "sentencizer"), entities=True)
 
 
 def test_parsed_words_have_the_characters_of_the_text(tmp_path):

@@ -36,6 +36,10 @@ class SpacyPipeline(Section):
         description="Instead of a source: the name of an installed pipeline package, such as "
         "en_core_web_sm or en_core_web_trf, or a local folder with a pipeline.",
     )
+    entities: bool = Field(
+        False,
+        description="Whether named entities are looked for as well, which takes a third longer.",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> SpacyPipeline:

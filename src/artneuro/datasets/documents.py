@@ -169,7 +169,8 @@ def _annotated(
     pipeline: SpacyPipeline, folders: Mapping[str, Path], documents: list[RawDocument]
 ) -> list[RawDocument]:
     annotator = SpacyAnnotator(
-        folders[pipeline.source] if pipeline.source else pipeline.package or ""
+        folders[pipeline.source] if pipeline.source else pipeline.package or "",
+        pipeline.entities,
     )
     found = annotator.annotate([document.text for document in documents])
     log.info(

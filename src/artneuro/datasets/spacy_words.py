@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARAGRAPH_BREAK = "\n\n"
-# Components that give nothing that is labelled.
-UNUSED = ("ner", "lemmatizer")
+# Components that give nothing that is labelled, and the one that finds named entities.
+UNUSED = ("lemmatizer",)
+ENTITIES = "ner"
 BE = frozenset(["be", "am", "is", "are", "was", "were", "been", "being", "'s", "'re", "'m", "’s",
                 "’re", "’m", "ai"])  # fmt: skip
 # A determiner that governs something stands for a noun: "some of them".
@@ -81,15 +82,23 @@ class SpacyAnnotator:
     pipeline : str or path
         Name of an installed pipeline package such as `en_core_web_sm`, or a folder with one,
         possibly somewhere below it. Nothing is downloaded.
+    entities : bool
+        Whether to find named entities.
 
     Raises
     ------
     SourceError
-        If spaCy is not installed, or there is no such pipeline.
+        If spaCy is not installed, there is no such pipeline, or it finds no sentences or entities.
     """
 
-    def __init__(self, pipeline: str | Path) -> None:
-        self._nlp = _load(pipeline)
+    def __init__(self, pipeline: str | Path, entities: bool = False) -> None:
+        self._nlp = _load(pipeline, UNUSED if entities else (*UNUSED, ENTITIES))
+        if entities and ENTITIES not in self._nlp.pipe_names:
+            raise SourceError(
+                f"the pipeline finds no entities; it has {', '.join(self._nlp.pipe_names) or '-'}",
+                where=str(pipeline),
+                fix="use a pipeline with a component ner, or set entities: false",
+            )
         if not {"parser", "senter", "sentencizer"} & set(self._nlp.pipe_names):
             raise SourceError(
                 f"the pipeline finds no sentences; it has {', '.join(self._nlp.pipe_names) or '-'}",
@@ -126,7 +135,7 @@ class SpacyAnnotator:
         return found
 
 
-def _load(pipeline: str | Path) -> Language:
+def _load(pipeline: str | Path, exclude: Sequence[str]) -> Language:
     try:
         import spacy
     except ImportError as error:
@@ -138,7 +147,7 @@ def _load(pipeline: str | Path) -> Language:
     folder = Path(pipeline)
     name = _pipeline_folder(folder) if folder.is_dir() else str(pipeline)
     try:
-        return spacy.load(name, exclude=list(UNUSED))
+        return spacy.load(name, exclude=list(exclude))
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(
             f"spaCy cannot load the pipeline ({error})",
@@ -187,7 +196,10 @@ def _words_of(doc: Doc) -> Iterator[Word]:
         if spoken[i]:
             start = token.idx
             end = start + len(token.text)
-            yield Word(start, end, upos[i] or None, universal[i], features[i], i in last)
+            yield Word(
+                start, end, upos[i] or None, universal[i], features[i], i in last,
+                token.ent_type_ or None,
+            )  # fmt: skip
 
 
 def universal_relations(

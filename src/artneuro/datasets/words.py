@@ -26,6 +26,7 @@ WORDS_TYPE = pl.List(
             "deprel": pl.String,
             "feats": pl.String,
             "sentence_end": pl.Boolean,
+            "entity": pl.String,
         }
     )
 )
@@ -48,6 +49,9 @@ class Word(NamedTuple):
         has none, None where unknown.
     sentence_end : bool
         Whether it is the last word of its sentence.
+    entity : str or None
+        Type of the named entity that it is part of, such as PERSON; None where it is part of none
+        or nobody looked.
     """
 
     start: int
@@ -56,6 +60,7 @@ class Word(NamedTuple):
     deprel: str | None
     feats: str | None
     sentence_end: bool
+    entity: str | None = None
 
 
 @dataclass(frozen=True)

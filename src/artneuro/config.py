@@ -21,8 +21,10 @@ from artneuro.datasets.text_config import TextConfig
 from artneuro.dynamics.config import DynamicsConfig
 from artneuro.interventions.config import InterventionsConfig
 from artneuro.models.config import ModelConfig
+from artneuro.models.training_config import TrainingConfig
 from artneuro.probing.config import ProbingConfig
 from artneuro.report.config import ReportConfig
+from artneuro.weights.config import WeightsConfig
 
 
 class Config(Section):
@@ -34,6 +36,9 @@ class Config(Section):
         "or absolute.",
     )
     models: dict[Name, ModelConfig] = Field({}, description="The models to study, by name.")
+    training: dict[Name, TrainingConfig] = Field(
+        {}, description="Recipes of models that are trained here, by name."
+    )
     corpora: dict[Name, CorpusConfig] = Field(
         {},
         description="Collections of documents that token datasets are drawn from, by name.",
@@ -52,6 +57,9 @@ class Config(Section):
         ActivationsConfig(), description="What is dumped of every model and dataset."
     )
     probing: ProbingConfig = Field(ProbingConfig(), description="Sparse probes.")
+    weights: WeightsConfig = Field(
+        WeightsConfig(), description="What the weights of neurons alone say."
+    )
     interventions: InterventionsConfig = Field(
         InterventionsConfig(), description="Units that are changed while a model runs."
     )
@@ -82,6 +90,20 @@ class Config(Section):
             if source.kind == "gguf":
                 names.add(source.source)
         return sorted(names)
+
+    def trained(self) -> list[str]:
+        """Names of the models that are trained rather than fetched."""
+        return [name for name, model in self.models.items() if model.source.kind == "trained"]
+
+    def recipe_of(self, model: str) -> TrainingConfig | None:
+        """The recipe that a model is trained by; None for one that is fetched."""
+        source = self.models[model].source
+        return self.training[source.recipe] if source.kind == "trained" else None
+
+    def parameters_of(self, model: str) -> float | None:
+        """Number of parameters of a model, as far as the config says."""
+        recipe = self.recipe_of(model)
+        return self.models[model].parameters or (recipe.parameters if recipe else None)
 
     def people_of(self, dataset: str) -> str | None:
         """Name of the table of people that a dataset needs, if it needs one."""
@@ -170,10 +192,12 @@ def _key(location: tuple[str | int, ...], values: Any) -> Iterable[str]:
         yield str(part)
 
 
-def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
-    def unknown(key: str, value: str, allowed: Iterable[str]) -> str:
-        return f"{key}: there is no {value!r}; there are: {', '.join(sorted(allowed)) or 'none'}"
+def _unknown(key: str, value: str, allowed: Iterable[str]) -> str:
+    return f"{key}: there is no {value!r}; there are: {', '.join(sorted(allowed)) or 'none'}"
 
+
+def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
+    unknown = _unknown
     for name, model in config.models.items():
         if model.tokenizer is not None and model.tokenizer not in config.models:
             yield unknown(f"models.{name}.tokenizer", model.tokenizer, config.models)
@@ -183,6 +207,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
             yield unknown(f"models.{name}.source.source", model.source.source, sources)
     used = {dataset.corpus for dataset in config.datasets.values()}
     used |= {text.corpus for text in config.texts.values()}
+    used |= {recipe.corpus for recipe in config.training.values()}
     for name, corpus in config.corpora.items():
         for i, part in enumerate(corpus.parts):
             annotator = part.annotate_with.source if part.annotate_with else None
@@ -201,7 +226,8 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     for name, people in config.people.items():
         if isinstance(people, WordNetPeople) and people.source not in sources:
             yield unknown(f"people.{name}.source", people.source, sources)
-    for taken in ("documents", "people"):
+    yield from _training_checks(config)
+    for taken in ("documents", "people", "recipes"):
         if taken in config.models:
             yield f"models.{taken}: this name is taken by a results folder; choose another"
     for name, dataset in config.datasets.items():
@@ -280,3 +306,27 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     for site in probing.sites:
         if site not in config.activations.sites:
             yield unknown("probing.sites", site, config.activations.sites)
+
+
+def _training_checks(config: Config) -> Iterable[str]:
+    for name, recipe in config.training.items():
+        if recipe.corpus not in config.corpora:
+            yield _unknown(f"training.{name}.corpus", recipe.corpus, config.corpora)
+        for text_name, text in config.texts.items():
+            if text.split == "held_out" and text.held_out > recipe.held_out:
+                yield (
+                    f"texts.{text_name}.held_out: {text.held_out} is more than the recipe {name} "
+                    f"holds out ({recipe.held_out}), so models of it learn from a part of the text"
+                )
+    for name, model in config.models.items():
+        source = model.source
+        if source.kind != "trained":
+            continue
+        if source.recipe not in config.training:
+            yield _unknown(f"models.{name}.source.recipe", source.recipe, config.training)
+        shared = config.models.get(model.tokenizer or name)
+        if shared is not None and getattr(shared.source, "recipe", None) != source.recipe:
+            yield (
+                f"models.{name}.tokenizer: {model.tokenizer!r} is not of the recipe "
+                f"{source.recipe!r}, whose models have a tokenizer of their own"
+            )

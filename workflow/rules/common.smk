@@ -1,5 +1,6 @@
 # What the rules share: the validated config, its slices, and the hashes of the code they run.
 import os
+import re
 import sys
 from collections import namedtuple
 from glob import glob
@@ -90,6 +91,7 @@ wildcard_constraints:
     people=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     text=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    recipe=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 
@@ -155,7 +157,7 @@ def model_memory(bytes_per_parameter, base_mb):
     """Resource function: memory for a model's weights and a fixed rest, more with each attempt."""
 
     def mem_mb(wildcards, attempt):
-        parameters = CONFIG.models[wildcards.model].parameters or 5e8
+        parameters = CONFIG.parameters_of(wildcards.model) or 5e8
         return int(
             (base_mb + 1.2 * bytes_per_parameter * parameters / 1e6) * (1 + attempt) / 2
         )
@@ -186,6 +188,31 @@ def local_model_files(wildcards):
         return []
     kinds = (".safetensors", ".json", ".model", ".txt", ".jinja")
     return [f for f in existing_files(f"{source.path}/*") if f.endswith(kinds)]
+
+
+def one_of(names):
+    """A pattern for these names alone; one that nothing fits where there are none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def recipe_documents(wildcards):
+    """Input function: the documents that the models of {recipe} learn from."""
+    corpus = CONFIG.training[wildcards.recipe].corpus
+    return f"results/datasets/documents/{corpus}.parquet"
+
+
+def recipe_file(name):
+    """Input function: what was made of the documents of {model}'s recipe, for all its seeds."""
+    return (
+        lambda w: f"results/models/recipes/{CONFIG.models[w.model].source.recipe}/{name}"
+    )
+
+
+def recipe_part(recipe, *keys):
+    """A recipe, or some keys of it beside the corpus; how often it is saved changes no model."""
+    part = {"corpus", *keys} if keys else None
+    found = CONFIG.training[recipe].model_dump(mode="json", include=part)
+    return {k: v for k, v in found.items() if k != "checkpoint_minutes"}
 
 
 def corpus_sources(wildcards):

@@ -1,4 +1,4 @@
-# Pinned inputs and models. No other rule touches the network, but for read_documents where a
+# Pinned inputs and models, fetched or trained. No other rule touches the network, but for read_documents where a
 # corpus is streamed from the hub or from an address.
 
 
@@ -36,6 +36,8 @@ rule fetch_model:
         "logs/models/{model}/fetch_model.log",
     benchmark:
         "logs/models/{model}/fetch_model.tsv"
+    wildcard_constraints:
+        model=one_of(name for name in CONFIG.models if name not in CONFIG.trained()),
     conda:
         "../../envs/environment.yaml"
     threads: 2
@@ -54,3 +56,88 @@ rule fetch_model:
         "Fetching the model {wildcards.model}"
     script:
         "../scripts/models/fetch_model.py"
+
+
+rule train_tokenizer:
+    input:
+        documents=recipe_documents,
+    output:
+        tokenizer=directory("results/models/recipes/{recipe}/tokenizer"),
+    log:
+        "logs/models/recipes/{recipe}/train_tokenizer.log",
+    benchmark:
+        "logs/models/recipes/{recipe}/train_tokenizer.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        cfg=lambda w: {
+            "recipe": recipe_part(w.recipe, "held_out", "vocabulary", "n_ctx")
+        },
+        code=code("models/train_tokenizer.py"),
+    message:
+        "Training the tokenizer of the recipe {wildcards.recipe}"
+    script:
+        "../scripts/models/train_tokenizer.py"
+
+
+rule tokenize_documents:
+    input:
+        documents=recipe_documents,
+        tokenizer=rules.train_tokenizer.output.tokenizer,
+    output:
+        tokens="results/models/recipes/{recipe}/tokens.parquet",
+    log:
+        "logs/models/recipes/{recipe}/tokenize_documents.log",
+    benchmark:
+        "logs/models/recipes/{recipe}/tokenize_documents.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        cfg=lambda w: {"recipe": recipe_part(w.recipe, "held_out")},
+        code=code("models/tokenize_documents.py"),
+    message:
+        "Tokenizing the documents of the recipe {wildcards.recipe}"
+    script:
+        "../scripts/models/tokenize_documents.py"
+
+
+rule train_model:
+    input:
+        tokens=recipe_file("tokens.parquet"),
+        tokenizer=recipe_file("tokenizer"),
+    output:
+        weights=directory("results/models/{model}/weights"),
+        info="results/models/{model}/model.json",
+        curve="results/models/{model}/training.parquet",
+    log:
+        "logs/models/{model}/train_model.log",
+    benchmark:
+        "logs/models/{model}/train_model.tsv"
+    wildcard_constraints:
+        model=one_of(CONFIG.trained()),
+    priority: 10
+    conda:
+        "../../envs/environment.yaml"
+    threads: lambda w: CONFIG.recipe_of(w.model).threads
+    resources:
+        mem_mb=model_memory(16, 4000),
+        runtime=2880,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: {
+            "recipe": recipe_part(CONFIG.models[w.model].source.recipe),
+            "source": dump(CONFIG.models[w.model].source),
+        },
+        code=code("models/train_model.py"),
+    message:
+        "Training the model {wildcards.model}"
+    script:
+        "../scripts/models/train_model.py"

@@ -44,7 +44,17 @@ class GgufSource(Section):
     file: str = Field(min_length=1, description="Path of the .gguf file inside the package.")
 
 
-ModelSource = Annotated[HubSource | LocalSource | GgufSource, Field(discriminator="kind")]
+class TrainedSource(Section):
+    """A model that is trained here, by a recipe and from a seed of its own."""
+
+    kind: Literal["trained"] = Field("trained", description="A model that is trained here.")
+    recipe: Name = Field(description="Name of the recipe in the section `training`.")
+    seed: int = Field(0, ge=0, description="Seed of the initial weights.")
+
+
+ModelSource = Annotated[
+    HubSource | LocalSource | GgufSource | TrainedSource, Field(discriminator="kind")
+]
 
 
 class ModelConfig(Section):

@@ -67,9 +67,15 @@ def fetch_model(
             path = Path(source.path).expanduser().resolve()
             origin, revision = f"local:{path}", str(path)
             _from_folder(path, folder, config.trust_remote_code)
-        else:
+        elif isinstance(source, GgufSource):
             origin = f"gguf:{source.source}/{source.file}"
             revision = _from_gguf(source, source_folder, folder)
+        else:
+            raise ModelError(
+                "this model is trained, not fetched",
+                where=f"recipe {source.recipe!r}",
+                fix="run the rule train_model",
+            )
         hf_config = read_config(folder, config.trust_remote_code)
         adapter_of(hf_config.model_type, where=origin)
         shape = shape_of(hf_config)

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 CURVE_SCHEMA = pl.Schema(
     {
+        "model": pl.String(),
+        "recipe": pl.String(),
+        "seed": pl.Int64(),
         "step": pl.Int32(),
         "tokens": pl.Int64(),
         "learning_rate": pl.Float64(),
@@ -53,6 +56,7 @@ CURVE_SCHEMA = pl.Schema(
 def train_model(
     config: TrainingConfig,
     seed: int,
+    model_name: str,
     recipe: str,
     tokens: str | Path,
     tokenizer: str | Path,
@@ -74,8 +78,8 @@ def train_model(
         The recipe.
     seed : int
         Seed of the initial weights (and of dropout); the data come in the recipe's order.
-    recipe : str
-        Name of the recipe, for `model.json`.
+    model_name, recipe : str
+        Names of the model and its recipe, for what is written.
     tokens : path
         What `tokenize_documents` wrote.
     tokenizer : path
@@ -121,9 +125,8 @@ def train_model(
         torch.nn.Module.to(model, where)
         entries = _train(model, config, seed, text, where, checkpoints)
     entropy, cross_entropy = unigram_losses(text, config.vocabulary)
-    table = pl.DataFrame(
-        [(*entry, entropy, cross_entropy) for entry in entries], schema=CURVE_SCHEMA, orient="row"
-    )
+    named = [(model_name, recipe, seed, *entry, entropy, cross_entropy) for entry in entries]
+    table = pl.DataFrame(named, schema=CURVE_SCHEMA, orient="row")
     log.info("held-out loss %.3f nats a token; unigram entropy %.3f", entries[-1][-1], entropy)
     _save(model, Path(tokenizer), Path(weights), Path(info), f"trained:{recipe}", f"seed {seed}")
     write_table(table, curve)

@@ -12,6 +12,7 @@ if __name__ == "__main__":
         curve = train_model(
             TrainingConfig(**job.cfg["recipe"]),
             seed=source["seed"],
+            model_name=job.wildcards.model,
             recipe=source["recipe"],
             tokens=Path(job.input.tokens),
             tokenizer=Path(job.input.tokenizer),

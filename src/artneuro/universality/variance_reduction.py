@@ -14,6 +14,8 @@ import torch
 from numba import njit, prange
 
 _STRIP = 64
+# Tokens whose mean the sums are about.
+SHIFTED_BY = 256
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class Reduction:
 class ClassSums:
     """Sums of activations and of their squares over the tokens of each explanation.
 
-    Everything is summed in float64 about a shift, the mean of the first block rounded to float32,
-    so that squares lose nothing where the mean is large.
+    Everything is summed in float64 about a shift, the mean of some first tokens rounded to
+    float32, so that squares lose nothing where the mean is large.
 
     Parameters
     ----------
@@ -91,8 +93,7 @@ class ClassSums:
         if not labels.tokens:
             return
         if self.shift is None:
-            mean = values.double().mean(dim=0)
-            self.shift = mean.float().cpu().numpy()
+            self.shift = values[:SHIFTED_BY].double().mean(dim=0).float().cpu().numpy()
         self.n += labels.tokens
         self.counts += np.diff(labels.offsets)
         if values.device.type == "cpu":

@@ -43,6 +43,11 @@ CASE_PAGES = {
         "Sparsity and scale",
         "how many neurons each feature takes, by layer and by the size of the model.",
     ),
+    "universality": (
+        "Universal neurons",
+        "which neurons of a model others that differ in their seed have too, and what sets them "
+        "apart from the rest.",
+    ),
     "dynamics": (
         "Sparse equations of dynamical systems",
         "which equations are found in short or noisy data, by exact sparse regression and by "

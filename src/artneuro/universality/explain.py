@@ -183,10 +183,7 @@ def read_labelled_text(
             dataset.tokens[:kept], dataset.starts[:kept], dataset.ends[:kept],
             dataset.sequences.head(kept),
         )  # fmt: skip
-    found = labelled_text(dataset, loaded, exclude)
-    if not found.included.any():
-        raise DataError("the text has no token to look at", where=str(tokens))
-    return found
+    return labelled_text(dataset, loaded, exclude)
 
 
 def small_embeddings(lm: LanguageModel, share: float) -> np.ndarray:

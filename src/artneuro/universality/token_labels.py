@@ -12,6 +12,7 @@ from artneuro.datasets.seeding import generator_of
 from artneuro.datasets.tokenizer import TextTokenizer
 from artneuro.datasets.tokens import TokenDataset
 from artneuro.datasets.words import WORDS_COLUMN
+from artneuro.universality.blocks import wanted_tokens
 from artneuro.universality.explanations import NONE, Explanation, Labelling, Labels
 from artneuro.universality.explanations_config import ExplanationsConfig, UnigramsConfig
 from artneuro.universality.families import SHUFFLED_TOPIC
@@ -57,17 +58,16 @@ def labelled_text(
     dataset : TokenDataset
     tokenizer : TextTokenizer
     exclude : sequence of {"document_token", "newline"}
-        What to leave out besides padding; the second are tokens of nothing but line breaks.
+        What to leave out besides padding.
+
+    Raises
+    ------
+    DataError
+        If nothing is left.
     """
     strings = tokenizer.strings()
     text = dataset.labelled(0) & ~np.isin(dataset.tokens, tokenizer.special)
-    included = text.copy()
-    if "newline" in exclude:
-        breaks = [i for i, s in enumerate(strings) if s and not s.strip("\r\n")]
-        included &= ~np.isin(dataset.tokens, breaks)
-    if "document_token" not in exclude:
-        n_prefix = dataset.sequences["n_prefix"].to_numpy()
-        included |= np.arange(text.shape[1]) < n_prefix[:, None]
+    included = wanted_tokens(dataset, strings, exclude)
     return LabelledText(dataset, tokenizer, strings, text, included)
 
 

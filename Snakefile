@@ -19,6 +19,7 @@ include: "workflow/rules/datasets.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/probing.smk"
+include: "workflow/rules/universality.smk"
 include: "workflow/rules/interventions.smk"
 include: "workflow/rules/dynamics.smk"
 include: "workflow/rules/report.smk"
@@ -33,6 +34,7 @@ rule all:
         rules.build_report.output.page if PROBED else [],
         figures,
         case_pages,
+        universality_tables("neurons"),
     message:
         "The report is at results/report/index.html"
 
@@ -84,6 +86,18 @@ rule probing:
         rules.collect_methods.output.methods,
     message:
         "All probes are in results/probing"
+
+
+rule universality:
+    input:
+        universality_tables("neurons"),
+        [
+            f"results/universality/{group}/correlations.zarr"
+            for group in CONFIG.universality.groups
+            if CONFIG.universality.store_matrix
+        ],
+    message:
+        "Which neurons models share is in results/universality"
 
 
 rule interventions:

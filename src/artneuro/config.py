@@ -24,6 +24,7 @@ from artneuro.models.config import ModelConfig
 from artneuro.models.training_config import TrainingConfig
 from artneuro.probing.config import ProbingConfig
 from artneuro.report.config import ReportConfig
+from artneuro.universality.config import UniversalityConfig
 from artneuro.weights.config import WeightsConfig
 
 
@@ -59,6 +60,9 @@ class Config(Section):
     probing: ProbingConfig = Field(ProbingConfig(), description="Sparse probes.")
     weights: WeightsConfig = Field(
         WeightsConfig(), description="What the weights of neurons alone say."
+    )
+    universality: UniversalityConfig = Field(
+        UniversalityConfig(), description="Neurons that models of several seeds share."
     )
     interventions: InterventionsConfig = Field(
         InterventionsConfig(), description="Units that are changed while a model runs."
@@ -227,6 +231,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         if isinstance(people, WordNetPeople) and people.source not in sources:
             yield unknown(f"people.{name}.source", people.source, sources)
     yield from _training_checks(config)
+    yield from _universality_checks(config)
     for taken in ("documents", "people", "recipes"):
         if taken in config.models:
             yield f"models.{taken}: this name is taken by a results folder; choose another"
@@ -260,9 +265,13 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
             )
     if config.datasets and not config.models:
         yield "models: at least one is required to probe the datasets with"
-    # Without datasets there may still be dynamical systems to look into.
-    dynamical = config.dynamics.identified() or config.dynamics.in_context.pairs()
-    if not probed and (config.datasets or not dynamical):
+    # Without datasets there may still be dynamical systems or groups of models to look into.
+    other = (
+        config.dynamics.identified()
+        or config.dynamics.in_context.pairs()
+        or config.universality.groups
+    )
+    if not probed and (config.datasets or not other):
         yield "probing: no model or no dataset is named, so there is nothing to do"
     if config.compute.dask.kind == "address" and not config.compute.dask.address:
         yield "compute.dask.address: it is empty, but compute.dask.kind is 'address'"
@@ -329,4 +338,22 @@ def _training_checks(config: Config) -> Iterable[str]:
             yield (
                 f"models.{name}.tokenizer: {model.tokenizer!r} is not of the recipe "
                 f"{source.recipe!r}, whose models have a tokenizer of their own"
+            )
+
+
+def _universality_checks(config: Config) -> Iterable[str]:
+    for name, group in config.universality.groups.items():
+        key = f"universality.groups.{name}"
+        if name in config.models:
+            yield f"{key}: a model has this name, and so its results folder; choose another"
+        if group.text not in config.texts:
+            yield _unknown(f"{key}.text", group.text, config.texts)
+        missing = [model for model in group.members if model not in config.models]
+        for model in missing:
+            yield _unknown(f"{key}.others", model, config.models)
+        tokenizers = {config.tokenizer(m) for m in group.members if m not in missing}
+        if len(tokenizers) > 1:
+            yield (
+                f"{key}: its models read different tokens, of the tokenizers "
+                f"{', '.join(sorted(tokenizers))}; say `tokenizer:` of those that share one"
             )

@@ -19,6 +19,8 @@ os.environ.update(PYTHONPATH=str(ROOT / "src"))
 from artneuro.config import load_config
 from artneuro.core.errors import ArtneuroError
 from artneuro.provenance.code import code_hashes
+from artneuro.universality.config import ComparisonConfig
+from artneuro.universality.tiles import tiles_of
 
 try:
     CONFIG, SOURCES = load_config(config, ROOT)
@@ -91,6 +93,9 @@ wildcard_constraints:
     people=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     text=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    group=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    tile=r"\d+",
+    part=r"\d+",
     recipe=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
@@ -193,6 +198,13 @@ def local_model_files(wildcards):
 def one_of(names):
     """A pattern for these names alone; one that nothing fits where there are none."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def documents_memory(wildcards, attempt):
+    """Resource function: memory for the documents of {corpus}, as far as their number is known."""
+    parts = CONFIG.corpora[wildcards.corpus].parts
+    records = sum(getattr(part, "max_records", None) or 0 for part in parts)
+    return int((4000 + 0.02 * records) * (1 + attempt) / 2)
 
 
 def recipe_documents(wildcards):
@@ -340,3 +352,79 @@ def people_table(wildcards):
     """Input function: the table of people that {dataset} needs, if it needs one."""
     name = CONFIG.people_of(wildcards.dataset)
     return [f"results/datasets/people/{name}.parquet"] if name else []
+
+
+def group_models(group):
+    """The models of a group, its reference first."""
+    return CONFIG.universality.groups[group].members
+
+
+def group_tokenizer(group):
+    """The model whose tokenizer the models of a group share."""
+    return CONFIG.tokenizer(group_models(group)[0])
+
+
+def text_of_group(group):
+    """The config of the text that the models of a group read."""
+    return CONFIG.texts[CONFIG.universality.groups[group].text]
+
+
+def group_text(table):
+    """Input function: a table of the text that the models of {group} read."""
+
+    def path(wildcards):
+        text = CONFIG.universality.groups[wildcards.group].text
+        tokenizer = group_tokenizer(wildcards.group)
+        return f"results/datasets/{tokenizer}/texts/{text}/{table}.parquet"
+
+    return path
+
+
+def group_jobs(group):
+    """The sums of products of a group: one for each tile and part of the tokens."""
+    config = CONFIG.universality.groups[group]
+    return [
+        f"results/universality/{group}/sums/{tile.number}-{part}.zarr"
+        for tile in tiles_of(config)
+        for part in range(config.token_parts)
+    ]
+
+
+def tile_of(wildcards):
+    """What the job of {group} and {tile} multiplies."""
+    tiles = tiles_of(CONFIG.universality.groups[wildcards.group])
+    if int(wildcards.tile) >= len(tiles):
+        raise ValueError(f"{wildcards.group} has the tiles 0 to {len(tiles) - 1}")
+    return tiles[int(wildcards.tile)]
+
+
+def tile_models(name):
+    """Input function: a file or folder of each model of {group} and {tile}."""
+    return lambda wildcards: [
+        f"results/models/{model}/{name}" for model in tile_of(wildcards).members
+    ]
+
+
+def tile_memory(wildcards, attempt):
+    """Resource function: the sums and blocks of {group}, the models of {tile} and a fixed rest."""
+    models = [CONFIG.models[m].parameters or 5e8 for m in tile_of(wildcards).members]
+    sums = CONFIG.universality.groups[wildcards.group].memory_mb
+    return int((sums + 4.8e-6 * sum(models) + 3000) * (1 + attempt) / 2)
+
+
+def universality_part(*keys):
+    """Some keys of the config of universal neurons."""
+    return CONFIG.universality.model_dump(mode="json", include=set(keys))
+
+
+def comparison():
+    """How neurons are compared: what the sums over tokens depend on."""
+    return universality_part(*ComparisonConfig.model_fields)
+
+
+def universality_tables(table):
+    """A table of each group of models."""
+    return [
+        f"results/universality/{group}/{table}.parquet"
+        for group in CONFIG.universality.groups
+    ]

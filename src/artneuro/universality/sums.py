@@ -166,6 +166,7 @@ class JobSums:
             raise self._broken(f"{type(error).__name__}: {error}") from error
         if not complete:
             raise self._broken("they are incomplete or of another format")
+        self._arrays: dict[str, zarr.Array] = {}
 
     def units(self, model: str, layer: int) -> Units:
         """Moments of the neurons of a layer."""
@@ -189,12 +190,14 @@ class JobSums:
 
     def _read(self, name: str, where: Any) -> np.ndarray:
         try:
-            array = zarr.open_array(store=str(self.path), path=name, mode="r")
-            # A chunk that is not there would be read as zeros.
-            missing = array.nchunks - array.nchunks_initialized
-            if missing:
-                raise self._broken(f"{missing} chunks of {name} are missing")
-            return np.asarray(array[where])
+            if name not in self._arrays:
+                array = zarr.open_array(store=str(self.path), path=name, mode="r")
+                # A chunk that is not there would be read as zeros.
+                missing = array.nchunks - array.nchunks_initialized
+                if missing:
+                    raise self._broken(f"{missing} chunks of {name} are missing")
+                self._arrays[name] = array
+            return np.asarray(self._arrays[name][where])
         except StoreError:
             raise
         except Exception as error:  # the codecs and zarr raise several kinds

@@ -1,0 +1,104 @@
+# Neurons that models of several seeds share.
+
+
+rule accumulate_correlations:
+    input:
+        weights=tile_models("weights"),
+        infos=tile_models("model.json"),
+        tokenizer=lambda w: f"results/models/{group_tokenizer(w.group)}/weights",
+        tokens=group_text("tokens"),
+        sequences=group_text("sequences"),
+    output:
+        sums=directory("results/universality/{group}/sums/{tile}-{part}.zarr"),
+    log:
+        "logs/universality/{group}/accumulate_correlations/{tile}-{part}.log",
+    benchmark:
+        "logs/universality/{group}/accumulate_correlations/{tile}-{part}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: lambda w: share_of_cores(len(group_jobs(w.group)))
+    resources:
+        mem_mb=tile_memory,
+        runtime=1440,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: {
+            "comparison": comparison(),
+            "group": dump(CONFIG.universality.groups[w.group]),
+            "dtypes": {m: CONFIG.models[m].dtype for m in group_models(w.group)},
+            "trust_remote_code": [
+                m for m in group_models(w.group) if CONFIG.models[m].trust_remote_code
+            ],
+            "document_token": text_of_group(w.group).document_token,
+        },
+        code=code("universality/accumulate_correlations.py"),
+    message:
+        "Summing products of the neurons of {wildcards.group} (tile {wildcards.tile}, part {wildcards.part})"
+    script:
+        "../scripts/universality/accumulate_correlations.py"
+
+
+rule score_universality:
+    input:
+        sums=lambda w: group_jobs(w.group),
+    output:
+        neurons=report(
+            "results/universality/{group}/neurons.parquet",
+            caption="../report/universality.rst",
+            category="Universality",
+            labels={"group": "{group}", "table": "universal neurons"},
+        ),
+        matches="results/universality/{group}/matches.parquet",
+    log:
+        "logs/universality/{group}/score_universality.log",
+    benchmark:
+        "logs/universality/{group}/score_universality.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(6000),
+        runtime=480,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: {
+            "universality": {
+                **comparison(),
+                **universality_part(
+                    "rotation", "rotations", "threshold", "top_k", "seed"
+                ),
+            },
+            "group": dump(CONFIG.universality.groups[w.group]),
+        },
+        code=code("universality/score_universality.py"),
+    message:
+        "Looking for the neurons of {wildcards.group} in each other's models"
+    script:
+        "../scripts/universality/score_universality.py"
+
+
+rule export_correlations:
+    input:
+        sums=lambda w: group_jobs(w.group),
+    output:
+        matrix=directory("results/universality/{group}/correlations.zarr"),
+    log:
+        "logs/universality/{group}/export_correlations.log",
+    benchmark:
+        "logs/universality/{group}/export_correlations.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=480,
+    params:
+        cfg=lambda w: {
+            "universality": comparison(),
+            "group": dump(CONFIG.universality.groups[w.group]),
+        },
+        code=code("universality/export_correlations.py"),
+    message:
+        "Storing all correlations of {wildcards.group}"
+    script:
+        "../scripts/universality/export_correlations.py"

@@ -82,6 +82,16 @@ def test_the_full_scale_is_planned_without_the_network(tmp_path: Path) -> None:
         assert found["total"] < 2000
 
 
+@pytest.mark.slow
+def test_an_ensemble_of_ones_own_is_planned_without_the_network(tmp_path: Path) -> None:
+    ensemble = str(ROOT / "config" / "ensemble.yaml")
+    for profile in ([], ["--profile", "slurm"]):
+        found = jobs(plan("-d", str(tmp_path), "--configfile", ensemble, *profile))
+        assert found["train_model"] == 5
+        assert found["train_tokenizer"] == found["build_universality_page"] == 1
+        assert "fetch_model" not in found
+
+
 def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
     wrong = ["--config", "probing={models: [gpt9]}"]
     output = plan("-d", str(tmp_path), *wrong, check=False)

@@ -79,6 +79,7 @@ CASES = {
     "context_neurons": ABLATED,
     "refinement": REFINED,
     "scale": PROBED,
+    "universality": list(CONFIG.universality.groups),
     "dynamics": IDENTIFIED,
     "in_context": IN_CONTEXT,
 }
@@ -427,4 +428,14 @@ def universality_tables(table):
     return [
         f"results/universality/{group}/{table}.parquet"
         for group in CONFIG.universality.groups
+    ]
+
+
+def universality_curves(wildcards):
+    """Input function: the training curves of the models of groups that are trained here."""
+    models = dict.fromkeys(
+        m for g in CONFIG.universality.groups for m in group_models(g)
+    )
+    return [
+        f"results/models/{m}/training.parquet" for m in models if m in CONFIG.trained()
     ]

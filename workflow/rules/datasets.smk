@@ -15,7 +15,7 @@ rule read_documents:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=documents_memory,
         runtime=240,
     params:
         cfg=lambda w: {"corpus": dump(CONFIG.corpora[w.corpus])},

@@ -406,3 +406,34 @@ rule build_dynamics_page:
         "Writing the page about sparse equations of dynamical systems"
     script:
         "../scripts/report/build_dynamics_page.py"
+
+
+rule build_universality_page:
+    input:
+        neurons=universality_tables("neurons"),
+        matches=universality_tables("matches"),
+        curves=universality_curves,
+    output:
+        page=report(
+            "results/report/universality.html",
+            caption="../report/universality_page.rst",
+            category="Case studies",
+            labels={"page": "universal neurons"},
+        ),
+    log:
+        "logs/report/build_universality_page.log",
+    benchmark:
+        "logs/report/build_universality_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=60,
+    params:
+        cfg=lambda w: universality_part("threshold"),
+        code=code("report/build_universality_page.py"),
+    message:
+        "Writing the page about universal neurons"
+    script:
+        "../scripts/report/build_universality_page.py"

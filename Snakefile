@@ -91,6 +91,8 @@ rule probing:
 rule universality:
     input:
         universality_tables("neurons"),
+        explained_tables("families"),
+        group_families(),
         [
             f"results/universality/{group}/correlations.zarr"
             for group in CONFIG.universality.groups

@@ -270,6 +270,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         config.dynamics.identified()
         or config.dynamics.in_context.pairs()
         or config.universality.groups
+        or config.universality.explanations.pairs
     )
     if not probed and (config.datasets or not other):
         yield "probing: no model or no dataset is named, so there is nothing to do"
@@ -357,3 +358,9 @@ def _universality_checks(config: Config) -> Iterable[str]:
                 f"{key}: its models read different tokens, of the tokenizers "
                 f"{', '.join(sorted(tokenizers))}; say `tokenizer:` of those that share one"
             )
+    for i, pair in enumerate(config.universality.explanations.pairs):
+        key = f"universality.explanations.pairs.{i}"
+        if pair.model not in config.models:
+            yield _unknown(f"{key}.model", pair.model, config.models)
+        if pair.text not in config.texts:
+            yield _unknown(f"{key}.text", pair.text, config.texts)

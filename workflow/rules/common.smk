@@ -72,6 +72,15 @@ IN_CONTEXT = CONFIG.dynamics.in_context.pairs()
 # Systems whose equations are looked for in their trajectories.
 IDENTIFIED = CONFIG.dynamics.identified()
 
+# Models whose neurons are explained on a text, and groups whose universal neurons are.
+EXPLANATIONS = CONFIG.universality.explanations
+EXPLAINED = [(pair.model, pair.text) for pair in EXPLANATIONS.pairs]
+NAMED_GROUPS = {
+    name: EXPLANATIONS.text_of(group.reference)
+    for name, group in CONFIG.universality.groups.items()
+    if EXPLANATIONS.text_of(group.reference)
+}
+
 # Pages beside the report, each with the pairs that it is about: a page about none is not made.
 CASES = {
     "methods": PROBED,
@@ -438,4 +447,69 @@ def universality_curves(wildcards):
     )
     return [
         f"results/models/{m}/training.parquet" for m in models if m in CONFIG.trained()
+    ]
+
+
+def text_table(table):
+    """Input function: a table of the text that {model} reads of {text}."""
+
+    def path(wildcards):
+        tokenizer = CONFIG.tokenizer(wildcards.model)
+        return f"results/datasets/{tokenizer}/texts/{wildcards.text}/{table}.parquet"
+
+    return path
+
+
+def explanation_of(wildcards, *keys):
+    """How {model} is explained on {text}: some keys of the config, and how the model runs."""
+    model = CONFIG.models[wildcards.model]
+    wanted = {"categories", "min_positives", "unigrams", "topics", "small_norm", "seed"}
+    return {
+        "explanations": EXPLANATIONS.model_dump(
+            mode="json", include=wanted | set(keys)
+        ),
+        "max_tokens": EXPLANATIONS.pair(wildcards.model, wildcards.text).max_tokens,
+        "exclude": CONFIG.universality.exclude,
+        "document_token": CONFIG.texts[wildcards.text].document_token,
+        "dtype": model.dtype,
+        "trust_remote_code": model.trust_remote_code,
+    }
+
+
+def explained_tables(table):
+    """A table of each model and the text that it is explained on."""
+    return [f"results/universality/{m}/{t}/{table}.parquet" for m, t in EXPLAINED]
+
+
+def reference_table(table):
+    """Input function: a table of the explained reference of {group}."""
+
+    def path(wildcards):
+        reference = CONFIG.universality.groups[wildcards.group].reference
+        text = NAMED_GROUPS[wildcards.group]
+        return f"results/universality/{reference}/{text}/{table}.parquet"
+
+    return path
+
+
+def named_groups(wildcards):
+    """Input function: families of the universal neurons that are explained by {model} and {text}."""
+    return [
+        f"results/universality/{group}/families.parquet"
+        for group, text in NAMED_GROUPS.items()
+        if text == wildcards.text
+        and CONFIG.universality.groups[group].reference == wildcards.model
+    ]
+
+
+def group_families(table="families"):
+    """A table of each group whose universal neurons are named."""
+    return [f"results/universality/{group}/{table}.parquet" for group in NAMED_GROUPS]
+
+
+def reference_statistics(wildcards):
+    """Input function: statistics of the neurons of each explained reference of a group."""
+    return [
+        f"results/universality/{CONFIG.universality.groups[group].reference}/{text}/statistics.parquet"
+        for group, text in NAMED_GROUPS.items()
     ]

@@ -102,3 +102,118 @@ rule export_correlations:
         "Storing all correlations of {wildcards.group}"
     script:
         "../scripts/universality/export_correlations.py"
+
+
+rule explain_neurons:
+    input:
+        weights="results/models/{model}/weights",
+        tokenizer=tokenizer_folder,
+        tokens=text_table("tokens"),
+        sequences=text_table("sequences"),
+    output:
+        statistics="results/universality/{model}/{text}/statistics.parquet",
+        explanations="results/universality/{model}/{text}/explanations.parquet",
+        positions="results/universality/{model}/{text}/positions.parquet",
+    log:
+        "logs/universality/{model}/{text}/explain_neurons.log",
+    benchmark:
+        "logs/universality/{model}/{text}/explain_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 8000),
+        runtime=1440,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: explanation_of(w, "top", "batch_tokens"),
+        code=code("universality/explain_neurons.py"),
+    message:
+        "Explaining the neurons of {wildcards.model} on {wildcards.text}"
+    script:
+        "../scripts/universality/explain_neurons.py"
+
+
+rule assign_families:
+    input:
+        statistics=rules.explain_neurons.output.statistics,
+        explanations=rules.explain_neurons.output.explanations,
+    output:
+        families="results/universality/{model}/{text}/families.parquet",
+    log:
+        "logs/universality/{model}/{text}/assign_families.log",
+    benchmark:
+        "logs/universality/{model}/{text}/assign_families.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=30,
+    params:
+        cfg=lambda w: {"families": dump(EXPLANATIONS.families)},
+        code=code("universality/assign_families.py"),
+    message:
+        "Putting the neurons of {wildcards.model} into families"
+    script:
+        "../scripts/universality/assign_families.py"
+
+
+rule name_universal_neurons:
+    input:
+        neurons=rules.score_universality.output.neurons,
+        families=reference_table("families"),
+    output:
+        families=report(
+            "results/universality/{group}/families.parquet",
+            caption="../report/group_families.rst",
+            category="Universality",
+            labels={"group": "{group}", "table": "families of universal neurons"},
+        ),
+    log:
+        "logs/universality/{group}/name_universal_neurons.log",
+    benchmark:
+        "logs/universality/{group}/name_universal_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=30,
+    params:
+        cfg=lambda w: {},
+        code=code("universality/name_universal_neurons.py"),
+    message:
+        "Naming the universal neurons of {wildcards.group}"
+    script:
+        "../scripts/universality/name_universal_neurons.py"
+
+
+rule trace_examples:
+    input:
+        weights="results/models/{model}/weights",
+        tokenizer=tokenizer_folder,
+        tokens=text_table("tokens"),
+        sequences=text_table("sequences"),
+        families=rules.assign_families.output.families,
+        universal=named_groups,
+    output:
+        examples="results/universality/{model}/{text}/examples.parquet",
+    log:
+        "logs/universality/{model}/{text}/trace_examples.log",
+    benchmark:
+        "logs/universality/{model}/{text}/trace_examples.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 6000),
+        runtime=480,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: explanation_of(w, "examples"),
+        code=code("universality/trace_examples.py"),
+    message:
+        "Tracing neurons of each family of {wildcards.model} on {wildcards.text}"
+    script:
+        "../scripts/universality/trace_examples.py"

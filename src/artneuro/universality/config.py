@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from artneuro.core.config import Name, Section
+from artneuro.universality.explanations_config import ExplanationsConfig
 
 
 class GroupConfig(Section):
@@ -108,3 +109,6 @@ class UniversalityConfig(ComparisonConfig):
         False, description="Whether all correlations are stored too, as Zarr in float32."
     )
     seed: int = Field(0, ge=0, description="Seed of the random matrices.")
+    explanations: ExplanationsConfig = Field(
+        ExplanationsConfig(), description="What neurons respond to, and their families."
+    )

@@ -221,6 +221,15 @@ def test_rates_rise_and_fall_as_said():
     assert np.all(np.diff(rates[10:]) < 0)
 
 
+def test_initial_weights_spread_as_said():
+    weights = dict(initial_model(recipe(init_std=0.1, d_model=64), 0, 0).named_parameters())
+    assert weights["transformer.wte.weight"].std().item() == pytest.approx(0.1, rel=0.05)
+    # Twice as many updates of the residual stream as layers.
+    assert weights["transformer.h.0.mlp.c_proj.weight"].std().item() == pytest.approx(
+        0.1 / 2, rel=0.05
+    )
+
+
 def test_only_matrices_decay():
     model = initial_model(recipe(), 0, 0)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}

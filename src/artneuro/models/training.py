@@ -143,6 +143,7 @@ def initial_model(config: TrainingConfig, seed: int, document_token: int) -> GPT
         n_layer=config.n_layers,
         n_head=config.n_heads,
         n_inner=config.neurons,
+        initializer_range=config.init_std,
         resid_pdrop=config.dropout,
         embd_pdrop=config.dropout,
         attn_pdrop=config.dropout,

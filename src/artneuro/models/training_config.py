@@ -32,6 +32,12 @@ class TrainingConfig(Section):
     n_heads: int = Field(12, ge=1, description="Attention heads of a block.")
     d_mlp: int | None = Field(None, ge=1, description="Neurons of a layer. Empty: 4 x d_model.")
     n_ctx: int = Field(1024, ge=2, description="Tokens of a sequence, the document token included.")
+    init_std: float = Field(
+        0.02,
+        gt=0,
+        description="Standard deviation of the initial weights and embeddings (less for those that "
+        "write to the residual stream, as in GPT-2). Narrow models learn faster from larger ones.",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Share dropped of embeddings, attention and residual updates."
     )

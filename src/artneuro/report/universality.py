@@ -20,7 +20,7 @@ from artneuro.report.universality_figures import draw_curves, draw_exceedance, d
 from artneuro.report.universality_properties import property_parts
 from artneuro.universality.properties import layer_matches, neuron_properties
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 LISTED = 20
 
 

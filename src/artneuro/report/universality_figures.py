@@ -108,7 +108,8 @@ def _draw_distributions(axis: Axes, neurons: pl.DataFrame, threshold: float) -> 
     axis.set_xlabel("correlation, mean over models")
     axis.set_ylabel("density of neurons")
     axis.set_title("a. Largest correlations")
-    axis.legend()
+    axis.set_ylim(0, 1.45 * axis.get_ylim()[1])
+    axis.legend(loc="upper right")
 
 
 def _draw_spread(axis: Axes, neurons: pl.DataFrame) -> None:

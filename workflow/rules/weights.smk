@@ -24,3 +24,31 @@ rule summarise_weights:
         "Summarising the weights of {wildcards.model}"
     script:
         "../scripts/weights/summarise_weights.py"
+
+
+rule measure_effects:
+    input:
+        weights=rules.fetch_model.output.weights,
+        info=rules.fetch_model.output.info,
+        tokenizer=tokenizer_folder,
+    output:
+        effects="results/weights/{model}/effects.parquet",
+        examples="results/weights/{model}/effect_examples.parquet",
+    log:
+        "logs/weights/{model}/measure_effects.log",
+    benchmark:
+        "logs/weights/{model}/measure_effects.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(8000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: dump(CONFIG.weights),
+        code=code("weights/measure_effects.py"),
+    message:
+        "Measuring what the neurons of {wildcards.model} do to its output"
+    script:
+        "../scripts/weights/measure_effects.py"

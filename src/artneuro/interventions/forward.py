@@ -14,6 +14,7 @@ from artneuro.core.errors import ConfigError
 from artneuro.models.hooks import Tap, adapter_of
 from artneuro.models.info import ModelShape
 from artneuro.models.sites import parse_site, units_of
+from artneuro.weights.families import family_of
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,34 @@ def run_ablated(
             stack.enter_context(_holding(blocks[layer], taps[site], held, n, natural))
         final = model(input_ids=tokens.repeat(n, 1), use_cache=False).last_hidden_state
     return final.unflatten(0, (n, -1)), [natural[copy] for copy in range(n)]
+
+
+def run_from(
+    model: nn.Module, architecture: str, tokens: torch.Tensor, layer: int, residual: torch.Tensor
+) -> torch.Tensor:
+    """Run copies of a batch from a layer on, each with a residual stream of its own.
+
+    Parameters
+    ----------
+    model, architecture, tokens
+        As in `run_recorded`.
+    layer : int
+        The first layer that is run; the number of layers leaves the last norm alone.
+    residual : Tensor, shape (copy, batch, position, d_model)
+        The residual stream before it.
+
+    Returns
+    -------
+    Tensor, shape (copy, batch, position, d_model)
+        What the head reads.
+    """
+    blocks, n = _blocks(model, architecture), len(residual)
+    with torch.inference_mode():
+        if layer == len(blocks):
+            return model.get_submodule(family_of(architecture).final_norm)(residual)
+        with _starting_at(blocks, layer, residual.flatten(0, 1)):
+            final = model(input_ids=tokens.repeat(n, 1), use_cache=False).last_hidden_state
+    return final.unflatten(0, (n, -1))
 
 
 def _blocks(model: nn.Module, architecture: str) -> nn.ModuleList:

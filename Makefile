@@ -33,7 +33,7 @@ demo: $(READY)  ## the whole pipeline on a small language model; prints where th
 	@echo "The report is at $(CURDIR)/results/report/index.html"
 
 test: $(READY)  ## the unit tests (under 3 minutes)
-	python -m pytest -m "not slow and not integration"
+	OMP_NUM_THREADS=1 python -m pytest -n auto --dist worksteal -m "not slow and not integration"
 
 test-all: $(READY)  ## every test, the slow ones and the whole workflow too
 	python -m pytest

@@ -219,6 +219,7 @@ def test_a_planted_state_is_read_and_its_law_recovered(tmp_path):
     np.testing.assert_allclose(read["estimate"], read["truth"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_planted_flow_is_read_and_its_law_recovered(tmp_path):
     config = in_context(systems={"flow": LORENZ}, probes={"train_share": 0.6, "delays": [1, 2]})
     planted_store(tmp_path / "residuals.zarr", config, "flow", 60)

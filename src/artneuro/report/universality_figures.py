@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from artneuro.report.style import COLOURS, GREY, figure_style
 from artneuro.universality.properties import ACTIVATION_PROPERTIES, share_above
@@ -188,7 +189,7 @@ def draw_percentiles(groups: Mapping[str, pl.DataFrame]) -> Figure:
             ]
             at = -np.arange(len(names)) + width * ((len(groups) - 1) / 2 - place)
             _boxes(axis, boxes, at, 0.85 * width, COLOURS[place % len(COLOURS)], vertical=False)
-        axis.set_yticks(-np.arange(len(names)), [_kind(name) for name in names])
+        axis.set_yticks(-np.arange(len(names)), [property_name(name) for name in names])
         axis.set_ylim(-len(names) + 0.4, 0.6)
         axis.set_xlim(0, 100)
         axis.set_xlabel("percentile among the neurons of the same layer")
@@ -222,13 +223,16 @@ def draw_by_layer(rows: pl.DataFrame) -> Figure:
                 boxes = [_finite(part.filter(pl.col("layer") == la)[name]) for la in layers]
                 at = np.arange(len(layers)) + shift
                 _boxes(axis, boxes, at, 0.34, colour, vertical=True)
-            axis.set_title(_kind(name))
+            axis.set_title(property_name(name))
             if name in ("effect_kurtosis", "kurtosis", "variance", "effect_variance"):
                 axis.set_yscale("log")
+                axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axis.yaxis.set_minor_formatter(NullFormatter())
             axis.set_xticks(range(len(layers)), layers)
         for axis in axes.ravel()[len(names) :]:
             axis.set_visible(False)
-        for axis in axes[-1]:
+        for axis in axes.ravel()[len(names) - columns : len(names)]:
+            axis.tick_params(labelbottom=True)
             axis.set_xlabel("layer")
         figure.legend(handles=_class_marks(), loc="outside lower center", ncols=2)
     return figure
@@ -279,8 +283,8 @@ def properties_in(groups: Mapping[str, pl.DataFrame]) -> list[str]:
     return [n for n in PROPERTY_NAMES if any(n in rows.columns for rows in groups.values())]
 
 
-def _kind(name: str) -> str:
-    """Name of a property; of moments, that they are of the pre-activation."""
+def property_name(name: str) -> str:
+    """Name of a property for a reader; of moments, that they are of the pre-activation."""
     moments = ACTIVATION_PROPERTIES[:4]
     return f"pre-activation {PROPERTY_NAMES[name]}" if name in moments else PROPERTY_NAMES[name]
 

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 import polars as pl
 
 from artneuro.report.case_page import Part, Picture, Table
+from artneuro.report.style import score
 from artneuro.report.universality_figures import (
-    PROPERTY_NAMES,
     draw_by_layer,
     draw_frequency,
     draw_neighbours,
     draw_percentiles,
     properties_in,
+    property_name,
 )
 
 # Neurons whose weights are this close are counted as duplicates.
@@ -78,7 +79,7 @@ def _property_table(groups: Mapping[str, pl.DataFrame]) -> Table:
             rows.append(
                 {
                     "group": group,
-                    "property": PROPERTY_NAMES[name],
+                    "property": property_name(name),
                     "percentile": 100 * _median(universal[f"{name}_percentile"]),
                     "universal": _median(universal[name]),
                     "rest": _median(rest[name]),
@@ -106,7 +107,7 @@ def _frequency_part(groups: Mapping[str, pl.DataFrame]) -> Part:
     for group, rows in groups.items():
         alive = rows.drop_nulls(["cos_in_out", "activation_frequency"])
         rank = alive.select(pl.corr("cos_in_out", "activation_frequency", method="spearman")).item()
-        said.append(f"{group}: {rank:.2f}")
+        said.append(f"{group}: {score(rank)}")
     picture = Picture(
         draw_frequency(groups),
         "A neuron is a point: how often its activation is above zero, against the cosine of its "

@@ -232,6 +232,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
             yield unknown(f"people.{name}.source", people.source, sources)
     yield from _training_checks(config)
     yield from _universality_checks(config)
+    yield from _role_checks(config)
     for taken in ("documents", "people", "recipes"):
         if taken in config.models:
             yield f"models.{taken}: this name is taken by a results folder; choose another"
@@ -339,6 +340,23 @@ def _training_checks(config: Config) -> Iterable[str]:
             yield (
                 f"models.{name}.tokenizer: {model.tokenizer!r} is not of the recipe "
                 f"{source.recipe!r}, whose models have a tokenizer of their own"
+            )
+
+
+def _role_checks(config: Config) -> Iterable[str]:
+    for name, section in config.interventions.roles().items():
+        key = f"interventions.{name}"
+        for model in section.models:
+            if model not in config.models:
+                yield _unknown(f"{key}.models", model, config.models)
+        if section.text is None:
+            continue
+        if section.text not in config.texts:
+            yield _unknown(f"{key}.text", section.text, config.texts)
+        elif section.n_ctx > config.texts[section.text].n_ctx:
+            yield (
+                f"{key}.n_ctx: sequences of {section.text} have "
+                f"{config.texts[section.text].n_ctx} tokens, not {section.n_ctx}"
             )
 
 

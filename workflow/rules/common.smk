@@ -81,6 +81,15 @@ NAMED_GROUPS = {
     if EXPLANATIONS.text_of(group.reference)
 }
 
+# Models whose neurons' functional roles are looked at.
+ROLE_MODELS = list(
+    dict.fromkeys(
+        model
+        for section in CONFIG.interventions.roles().values()
+        for model in section.models
+    )
+)
+
 # Pages beside the report, each with the pairs that it is about: a page about none is not made.
 CASES = {
     "methods": PROBED,
@@ -332,6 +341,28 @@ def background(path):
 def intervention_tables(table):
     """A table of the interventions stage for each pair whose neurons are ablated."""
     return [f"results/interventions/{m}/{d}/{table}.parquet" for m, d in ABLATED]
+
+
+def role_of(wildcards, section):
+    """A section about functional roles, without whom it is about, and how {model} runs."""
+    roles = CONFIG.interventions.roles()[section]
+    model = CONFIG.models[wildcards.model]
+    return {
+        section: roles.model_dump(mode="json", exclude={"models", "text"}),
+        "dtype": model.dtype,
+        "trust_remote_code": model.trust_remote_code,
+    }
+
+
+def role_tables(section, table):
+    """A table of each model and text of a section about functional roles."""
+    pairs = CONFIG.interventions.roles()[section].model_texts()
+    return [f"results/interventions/{m}/{t}/{table}.parquet" for m, t in pairs]
+
+
+def effect_tables(table):
+    """A table of effects of each model whose functional roles are looked at."""
+    return [f"results/weights/{m}/{table}.parquet" for m in ROLE_MODELS]
 
 
 def in_context_tables(table):

@@ -45,3 +45,91 @@ rule ablate_neurons:
         "Ablating neurons of {wildcards.model} on {wildcards.dataset}"
     script:
         "../scripts/interventions/ablate_neurons.py"
+
+
+rule pin_entropy_neurons:
+    input:
+        weights=rules.fetch_model.output.weights,
+        info=rules.fetch_model.output.info,
+        effects=rules.measure_effects.output.effects,
+        tokens=text_table("tokens"),
+        sequences=text_table("sequences"),
+    output:
+        entropy="results/interventions/{model}/{text}/entropy.parquet",
+    log:
+        "logs/interventions/{model}/{text}/pin_entropy_neurons.log",
+    benchmark:
+        "logs/interventions/{model}/{text}/pin_entropy_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 5000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: role_of(w, "entropy_neurons"),
+        code=code("interventions/pin_entropy_neurons.py"),
+    message:
+        "Pinning entropy neurons of {wildcards.model} on {wildcards.text}"
+    script:
+        "../scripts/interventions/pin_entropy_neurons.py"
+
+
+rule score_attention_neurons:
+    input:
+        weights=rules.fetch_model.output.weights,
+        info=rules.fetch_model.output.info,
+        tokens=text_table("tokens"),
+        sequences=text_table("sequences"),
+    output:
+        scores="results/interventions/{model}/{text}/attention_scores.parquet",
+        ablations="results/interventions/{model}/{text}/attention.parquet",
+    log:
+        "logs/interventions/{model}/{text}/score_attention_neurons.log",
+    benchmark:
+        "logs/interventions/{model}/{text}/score_attention_neurons.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 5000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: role_of(w, "attention_neurons"),
+        code=code("interventions/score_attention_neurons.py"),
+    message:
+        "Scoring attention neurons of {wildcards.model} on {wildcards.text}"
+    script:
+        "../scripts/interventions/score_attention_neurons.py"
+
+
+rule score_next_tokens:
+    input:
+        weights=rules.fetch_model.output.weights,
+        info=rules.fetch_model.output.info,
+        tokenizer=tokenizer_folder,
+        effects=rules.measure_effects.output.effects,
+        tokens=text_table("tokens"),
+        sequences=text_table("sequences"),
+    output:
+        next_tokens="results/interventions/{model}/{text}/next_tokens.parquet",
+    log:
+        "logs/interventions/{model}/{text}/score_next_tokens.log",
+    benchmark:
+        "logs/interventions/{model}/{text}/score_next_tokens.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 8
+    resources:
+        mem_mb=model_memory(4, 5000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        cfg=lambda w: role_of(w, "next_tokens"),
+        code=code("interventions/score_next_tokens.py"),
+    message:
+        "Scoring the next tokens of {wildcards.model} on {wildcards.text}"
+    script:
+        "../scripts/interventions/score_next_tokens.py"

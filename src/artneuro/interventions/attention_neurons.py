@@ -168,8 +168,8 @@ def score_attention_neurons(
     Raises
     ------
     DataError
-        If the text is too short, its sequences begin with different tokens, or no head pays the
-        first token an attention in the configured range.
+        If the text is too short, its sequences begin with different tokens, or the model has a
+        single layer.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -197,6 +197,12 @@ def score_attention_neurons(
     pairs = choose_pairs(config, survey, summary, lm.shape.d_mlp)
     counter = Progress("path ablations", len(ids), "sequences", log)
     rows = []
+    if not pairs:
+        raise DataError(
+            "no neuron lies below a head, so none can turn it",
+            where=str(weights),
+            fix="take a model of two layers or more",
+        )
     for batch in batches:
         for found in ablate_paths(lm, ids[batch], positions[batch], pairs):
             sequence = drawn[batch][found.pop("row")]
@@ -216,19 +222,14 @@ def choose_pairs(
 ) -> list[Pair]:
     """The most extreme pair of each of some heads at either end of the scores, with controls.
 
-    Raises
-    ------
-    DataError
-        If no head with earlier neurons pays the first token an attention in the range.
+    Where no head pays the first token an attention in the range, all heads are taken.
     """
     low, high = config.attention_range
-    within = (survey.bos_attention >= low) & (survey.bos_attention <= high)
-    open_heads = within & (summary.n_neurons > 0)
+    read = summary.n_neurons > 0
+    open_heads = read & (survey.bos_attention >= low) & (survey.bos_attention <= high)
     if not open_heads.any():
-        raise DataError(
-            f"no head pays the first token a mean attention of {low} to {high}",
-            fix="widen interventions.attention_neurons.attention_range",
-        )
+        log.warning("no head pays the first token a mean attention of %g to %g", low, high)
+        open_heads = read
     found: list[Pair] = []
     for side, (kind, sign) in enumerate(((DEACTIVATION, -1.0), (ACTIVATION, 1.0))):
         best = np.where(open_heads, summary.ends[side, :, :, 0], np.nan)

@@ -9,6 +9,12 @@ from pydantic import Field, field_validator, model_validator
 
 from artneuro.core.config import Name, Section
 from artneuro.core.errors import ConfigError
+from artneuro.interventions.roles_config import (
+    AttentionNeuronsConfig,
+    EntropyNeuronsConfig,
+    NextTokensConfig,
+    RoleText,
+)
 from artneuro.models.sites import parse_site
 
 Kind = Literal["zero", "mean", "pinned"]
@@ -106,3 +112,17 @@ class InterventionsConfig(Section):
     context_neurons: ContextNeuronsConfig = Field(
         ContextNeuronsConfig(), description="Ablation of neurons that tell the class of a sequence."
     )
+    entropy_neurons: EntropyNeuronsConfig = Field(
+        EntropyNeuronsConfig(), description="Neurons that change how sure a prediction is."
+    )
+    attention_neurons: AttentionNeuronsConfig = Field(
+        AttentionNeuronsConfig(), description="Neurons that turn heads off and on."
+    )
+    next_tokens: NextTokensConfig = Field(
+        NextTokensConfig(), description="When neurons fire that predict or suppress tokens."
+    )
+
+    def roles(self) -> dict[str, RoleText]:
+        """The sections about functional roles, by name."""
+        names = ("entropy_neurons", "attention_neurons", "next_tokens")
+        return {name: getattr(self, name) for name in names}

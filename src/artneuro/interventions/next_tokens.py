@@ -15,7 +15,6 @@ import polars as pl
 import torch
 
 from artneuro.core.artifacts import read_table, write_table
-from artneuro.core.errors import DataError
 from artneuro.datasets.tokenizer import load_tokenizer
 from artneuro.interventions.measure import Spans, unit_activations
 from artneuro.interventions.role_text import draw_text
@@ -122,7 +121,11 @@ def score_next_tokens(
     Raises
     ------
     DataError
-        If no neuron of the model has such a role, or the text is too short.
+        If the text is too short.
+
+    Notes
+    -----
+    Without neurons of these roles the table is empty.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -132,6 +135,9 @@ def score_next_tokens(
     vocabulary = read_vocabulary(
         load_tokenizer(tokenizer), read_processed_unembedding(weights, shape), torch.device("cpu")
     )
+    if chosen.is_empty():
+        write_table(pl.DataFrame(schema=NEXT_TOKENS_SCHEMA), output)
+        return NextTokenFacts(device, dtype, config.seed, 0, ids.size, 0.0)
     neurons = chosen.select("layer", "neuron").rows()
     effect = (
         unit_rows(read_outputs(weights, shape, neurons)) @ vocabulary.vectors.double().numpy().T
@@ -175,13 +181,7 @@ def score_next_tokens(
 
 
 def choose_neurons(effects: pl.DataFrame, per_role: int, model: str) -> pl.DataFrame:
-    """The prediction and suppression neurons of highest kurtosis, sorted by layer and neuron.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
+    """The prediction and suppression neurons of highest kurtosis, sorted by layer and neuron."""
     found = (
         effects.filter(pl.col("role").is_in([PREDICTION, SUPPRESSION]))
         .sort("effect_kurtosis", "layer", "neuron", descending=[True, False, False])
@@ -190,11 +190,7 @@ def choose_neurons(effects: pl.DataFrame, per_role: int, model: str) -> pl.DataF
         .sort("layer", "neuron")
     )
     if found.is_empty():
-        raise DataError(
-            "no neuron predicts or suppresses tokens",
-            where=model,
-            fix="lower weights.kurtosis, or leave the model out of interventions.next_tokens",
-        )
+        log.warning("no neuron of %s predicts or suppresses tokens", model)
     return found
 
 

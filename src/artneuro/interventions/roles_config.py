@@ -4,7 +4,7 @@ what they write is kept from a head.
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from artneuro.core.config import Name, Section
 
@@ -21,6 +21,16 @@ class RoleText(Section):
     )
     n_ctx: int = Field(128, ge=8, description="Tokens that are read of each sequence.")
     seed: int = Field(0, ge=0, description="Seed of all that is drawn.")
+
+    @model_validator(mode="after")
+    def _models_read_a_text(self) -> RoleText:
+        if self.models and self.text is None:
+            raise ValueError("text: it is empty, so there is nothing to give the models")
+        return self
+
+    def model_texts(self) -> list[tuple[str, str]]:
+        """Each model with the text that it reads."""
+        return [(model, self.text) for model in self.models if self.text is not None]
 
 
 class EntropyNeuronsConfig(RoleText):

@@ -11,11 +11,13 @@ WEIGHTS = Path("results/models/smollm2-135m/weights")
 STORE = Path("results/activations/smollm2-135m/natural_language/activations.zarr")
 # The dataset of most rows.
 LARGEST = Path("results/activations/smollm2-135m/text_features/activations.zarr")
+# The text whose words are annotated, which neurons are explained on.
+TEXT = Path("results/datasets/smollm2-135m/texts/annotated")
 
 
 def main() -> None:
     """Make what the benchmarks run on, then run each in a process of its own."""
-    stores = [str(STORE), str(LARGEST)]
+    stores = [str(STORE), str(LARGEST), str(TEXT / "tokens.parquet")]
     subprocess.run(["snakemake", "--cores", "all", *stores], cwd=ROOT, check=True)
     commands = [
         ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
@@ -24,6 +26,7 @@ def main() -> None:
         ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
         ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],
         ["benchmarks/bench_exact_regression.py"],
+        ["benchmarks/bench_explanations.py", "--weights", str(WEIGHTS), "--text", str(TEXT)],
     ]
     for command in commands:
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)

@@ -98,6 +98,7 @@ CASES = {
     "refinement": REFINED,
     "scale": PROBED,
     "universality": list(CONFIG.universality.groups),
+    "families": EXPLAINED,
     "dynamics": IDENTIFIED,
     "in_context": IN_CONTEXT,
 }

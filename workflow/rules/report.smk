@@ -437,3 +437,37 @@ rule build_universality_page:
         "Writing the page about universal neurons"
     script:
         "../scripts/report/build_universality_page.py"
+
+
+rule build_families_page:
+    input:
+        statistics=explained_tables("statistics"),
+        families=explained_tables("families"),
+        explanations=explained_tables("explanations"),
+        positions=explained_tables("positions"),
+        examples=explained_tables("examples"),
+        groups=group_families(),
+    output:
+        page=report(
+            "results/report/families.html",
+            caption="../report/families.rst",
+            category="Case studies",
+            labels={"page": "families of neurons"},
+        ),
+    log:
+        "logs/report/build_families_page.log",
+    benchmark:
+        "logs/report/build_families_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {"families": dump(EXPLANATIONS.families)},
+        code=code("report/build_families_page.py"),
+    message:
+        "Writing the page about families of neurons"
+    script:
+        "../scripts/report/build_families_page.py"

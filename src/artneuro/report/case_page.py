@@ -48,6 +48,11 @@ CASE_PAGES = {
         "which neurons of a model others that differ in their seed have too, and what sets them "
         "apart from the rest.",
     ),
+    "families": (
+        "Families of neurons",
+        "what neurons respond to by hundreds of automated tests: words, letters, the token before, "
+        "positions, grammar and topics.",
+    ),
     "dynamics": (
         "Sparse equations of dynamical systems",
         "which equations are found in short or noisy data, by exact sparse regression and by "

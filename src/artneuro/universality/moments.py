@@ -21,6 +21,8 @@ from artneuro.universality.products import ErrorRecord, Precision, multiply_chec
 SQUARE = 8192
 # Rows of a float32 product that are added to float64 sums at once, so that they stay in the cache.
 ADD_ROWS = 16
+# Rows of a block that are centred at once, for the same reason.
+CENTRE_ROWS = 256
 # Blocks whose means wait until they are multiplied together.
 WAITING = 64
 
@@ -136,12 +138,9 @@ class ProductSums:
         root = n**0.5
         for model, block in blocks.items():
             found = self.moments[model]
-            centre = block.mean(dim=0) if self.centre else torch.zeros_like(block[0])
-            if self.centre:
-                block.sub_(centre)
-            offset = block.mean(dim=0).double()
-            mean = centre.double() + offset
-            squares = _sum_of_squares(block)
+            centre = block.mean(dim=0) if self.centre else None
+            offset, squares = _subtract(block, centre)
+            mean = offset if centre is None else centre.double() + offset
             _check_finite(model, squares)
             found.sums += n * mean
             # About the reference: the centred squares, and what the shift by `centre` adds.
@@ -256,15 +255,23 @@ def _add(total: torch.Tensor, values: torch.Tensor) -> None:
         total[i : i + ADD_ROWS].add_(values[i : i + ADD_ROWS])
 
 
-def _sum_of_squares(block: torch.Tensor) -> torch.Tensor:
-    """Sum over rows of the squares, (unit,) float64, from float32 sums over few rows."""
-    step = 512
-    scratch = torch.empty_like(block[:step])
+def _subtract(
+    block: torch.Tensor, centre: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Subtract a row from a block, in place, and return its new means and sums of squares.
+
+    All in one way through the memory: sums over few rows in float32, those of them in float64.
+    """
+    scratch = torch.empty_like(block[:CENTRE_ROWS])
     total = torch.zeros(block.shape[1], dtype=torch.float64, device=block.device)
-    for i in range(0, len(block), step):
-        piece = block[i : i + step]
-        total += torch.mul(piece, piece, out=scratch[: len(piece)]).sum(dim=0)
-    return total
+    squares = torch.zeros_like(total)
+    for i in range(0, len(block), CENTRE_ROWS):
+        piece = block[i : i + CENTRE_ROWS]
+        if centre is not None:
+            piece.sub_(centre)
+        total += piece.sum(dim=0)
+        squares += torch.mul(piece, piece, out=scratch[: len(piece)]).sum(dim=0)
+    return total / len(block), squares
 
 
 def _check_finite(model: str, squares: torch.Tensor) -> None:

@@ -166,7 +166,7 @@ def test_tables_agree_with_activations_read_one_by_one(explained):
             assert row["mean_in"] == pytest.approx(column[holds].mean(), abs=1e-5)
             assert row["mean_out"] == pytest.approx(column[~holds].mean(), abs=1e-5)
         # The best are told, in order, and no other is better.
-        top = told.filter(pl.col("rank") <= 3, pl.col("category") != "shuffled topic")
+        top = told.filter(pl.col("rank") <= 3, pl.col("category") != "shuffled documents")
         for (neuron,), rows in top.group_by("neuron"):
             order = np.sort(best[:, neuron])[::-1]
             np.testing.assert_allclose(
@@ -244,7 +244,7 @@ def test_families_and_examples_follow_from_the_tables(explained):
     table = read_table(families)
     assert table.schema == FAMILIES_SCHEMA
     assert sum(counts.values()) == len(table) == facts.n_neurons
-    assert not set(table["category"]) & {"shuffled topic"}
+    assert not set(table["category"]) & {"shuffled documents"}
 
     universal = pl.DataFrame(
         {
@@ -310,7 +310,7 @@ def planted_families(rows: list[tuple], kurtosis: float = 5.0, information: floa
          ("unigram", "a (whole word)")),
         ([("symbol", "contains ,", True, 0.5), ("subset", "s", False, 0.3)],
          ("previous_token", "contains ,")),
-        ([("topic", "1 high", False, 0.2), ("shuffled topic", "1 high", False, 0.9)],
+        ([("topic", "1 high", False, 0.21), ("shuffled documents", "1 high", False, 0.9)],
          ("semantic", "1 high")),
         ([("number", "year", False, 0.31)], ("vocabulary", "year")),
         ([("number", "year", False, 0.29), ("entity", "DATE", False, 0.2)], ("none", "year")),

@@ -23,7 +23,7 @@ from artneuro.report.families_figures import (
     family_label,
 )
 from artneuro.report.style import count, heading_of, neuron_name
-from artneuro.universality.families import FAMILIES, NO_FAMILY, POSITION, SHUFFLED_TOPIC
+from artneuro.universality.families import FAMILIES, NO_FAMILY, POSITION, SHUFFLED
 
 # Rows of the table of universal neurons; the table itself has all.
 LISTED = 200
@@ -116,16 +116,16 @@ def shares_by_layer(table: pl.DataFrame, per_layer: int) -> pl.DataFrame:
 
 
 def by_chance(explanations: pl.DataFrame, threshold: float) -> tuple[int, int] | None:
-    """Neurons that a topic explains above a threshold: topics as found, and shuffled ones.
+    """Neurons that a label of documents explains above a threshold: as they are, and shuffled.
 
     Returns
     -------
     (int, int) or None
-        None where the text has no topics.
+        None where the text has no such labels.
     """
     found = []
-    for category in ("topic", SHUFFLED_TOPIC):
-        rows = explanations.filter(pl.col("category") == category)
+    for categories in (("subset", "language", "topic"), (SHUFFLED,)):
+        rows = explanations.filter(pl.col("category").is_in(categories))
         if rows.is_empty():
             return None
         above = rows.filter(pl.col("variance_reduction") > threshold)
@@ -182,7 +182,7 @@ def _method(studies: list[Explained], thresholds: Mapping[str, float]) -> Part:
         f"with the position is above {thresholds['position_information']:g} nats and the kurtosis "
         f"of its pre-activation below {thresholds['position_kurtosis']:g} (a Gaussian has 3).",
         "The best of many explanations is chosen and reported on the same tokens, so small "
-        "numbers flatter; topics are held against topics whose documents were shuffled.",
+        "numbers flatter; labels of documents are held against the same labels of other documents.",
     )
     return Part("How", text)
 
@@ -214,9 +214,9 @@ def _overview(
         chance = by_chance(study.explanations, thresholds["semantic"])
         if chance is not None:
             text.append(
-                f"{study.model}: a topic takes away more than {100 * thresholds['semantic']:g} % "
-                f"of the variance of {count(chance[0])} neurons; with documents shuffled among "
-                f"topics it would be {count(chance[1])}."
+                f"{study.model}: what a document is about takes away more than "
+                f"{100 * thresholds['semantic']:g} % of the variance of {count(chance[0])} "
+                f"neurons; with the labels of documents shuffled it would be {count(chance[1])}."
             )
     items = (
         Table(frame, "Neurons of each family.", {"what": "responds to"}),

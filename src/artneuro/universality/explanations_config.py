@@ -65,7 +65,7 @@ class FamilyThresholds(Section):
         0.3, gt=0, lt=1, description="Variance reduction by grammar: parts of speech, relations."
     )
     semantic: float = Field(
-        0.1,
+        0.2,
         gt=0,
         lt=1,
         description="Variance reduction by what a document is about: its subset, language, topic.",

@@ -19,11 +19,11 @@ KINDS = ("unigram", "alphabet", "previous_token", "syntax", "semantic", "vocabul
 POSITION, NO_FAMILY = "position", "none"
 FAMILIES = (*KINDS[:3], POSITION, *KINDS[3:], NO_FAMILY)
 
-# Topics whose documents are shuffled, which say what topics explain by chance.
-CONTROL, SHUFFLED_TOPIC = "control", "shuffled topic"
+# Labels of documents that are shuffled: what such labels explain by chance.
+CONTROL, SHUFFLED = "control", "shuffled documents"
 
 _KIND_OF_CATEGORY = {
-    SHUFFLED_TOPIC: CONTROL,
+    SHUFFLED: CONTROL,
     "unigram": "unigram",
     "letter": "alphabet",
     "part of speech": "syntax",
@@ -70,7 +70,7 @@ def find_families(
     Thesis, section 3.4.3; its thresholds are those of unigrams and letters and the kurtosis.
     """
     limits = {kind: getattr(thresholds, kind) for kind in KINDS}
-    explanations = explanations.filter(pl.col("category") != SHUFFLED_TOPIC)
+    explanations = explanations.filter(pl.col("category") != SHUFFLED)
     kind = pl.struct("category", "previous_token").map_elements(
         lambda row: kind_of(row["category"], row["previous_token"]), return_dtype=pl.String
     )

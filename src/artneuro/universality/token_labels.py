@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from artneuro.datasets.seeding import generator_of
 from artneuro.datasets.tokenizer import TextTokenizer
@@ -15,7 +16,7 @@ from artneuro.datasets.words import WORDS_COLUMN
 from artneuro.universality.blocks import wanted_tokens
 from artneuro.universality.explanations import NONE, Explanation, Labelling, Labels
 from artneuro.universality.explanations_config import ExplanationsConfig, UnigramsConfig
-from artneuro.universality.families import SHUFFLED_TOPIC
+from artneuro.universality.families import SHUFFLED
 from artneuro.universality.grammar_labels import grammar_labelling
 from artneuro.universality.topics import find_topics
 from artneuro.universality.vocabulary import vocabulary_features, vocabulary_table, word_form
@@ -140,7 +141,12 @@ def unigram_labelling(text: LabelledText, config: UnigramsConfig) -> Labelling:
     -----
     Thesis, section 3.4.3 and figure B.8: "an", "an|agram", "Gig|an|tism".
     """
-    forms = [word_form(s) if s.strip() else "" for s in text.strings]
+    # Tokens with some bytes of a character are no writing of anything.
+    whole = text.tokenizer.whole(text.strings)
+    forms = [
+        word_form(s) if s.strip() and is_whole else ""
+        for s, is_whole in zip(text.strings, whole, strict=True)
+    ]
     variants = Counter(form for form in forms if form)
     # Of tokens that statistics are of: line breaks and the like are no words.
     ids = np.where(text.included & text.text, text.dataset.tokens, NONE)
@@ -183,34 +189,34 @@ def _without_copies(labelling: Labelling, included: np.ndarray) -> Labelling:
 
 
 def document_labellings(text: LabelledText, config: ExplanationsConfig) -> list[Labelling]:
-    """Subset and language of each document, its topics, and topics with shuffled documents."""
+    """Subset and language of each document, its topics, and the same of shuffled documents."""
     table = text.dataset.sequences
-    shape = text.text.shape
-    found = []
+    parts = table.group_by("document", maintain_order=True).agg(
+        pl.first("subset", "language"), pl.col("text")
+    )
+    columns: list[np.ndarray] = []
+    named: list[Explanation] = []
     if "documents" in config.categories:
-        columns, named = [], []
         for category in ("subset", "language"):
-            values = np.array(table[category].fill_null("").to_list(), dtype=object)
+            values = parts[category].fill_null("").to_numpy()
             for value in sorted(set(values.tolist()) - {""}):
                 named.append(Explanation(category, value))
                 columns.append(values == value)
-        if columns:
-            codes = np.broadcast_to(np.arange(shape[0], dtype=np.int32)[:, None], shape)
-            found.append(Labelling(tuple(named), codes, np.stack(columns, axis=1), True))
     if "topics" in config.categories:
-        texts: defaultdict[str, list[str]] = defaultdict(list)
-        for document, part in table.select("document", "text").iter_rows():
-            texts[document].append(part)
-        topics = find_topics(
-            ["\n".join(parts) for parts in texts.values()], config.topics, config.seed
-        )
-        number = {name: i for i, name in enumerate(texts)}
-        of_sequence = np.array([number[d] for d in table["document"]], dtype=np.int32)
-        codes = np.broadcast_to(of_sequence[:, None], shape)
-        named_topics = tuple(Explanation("topic", name) for name in topics.names)
-        found.append(Labelling(named_topics, codes, topics.members, True))
-        # As many documents, of the same lengths, that have nothing in common.
-        order = generator_of(config.seed, "shuffled topics").permutation(len(texts))
-        shuffled = tuple(Explanation(SHUFFLED_TOPIC, name) for name in topics.names)
-        found.append(Labelling(shuffled, codes, topics.members[order], True))
-    return found
+        texts = ["\n".join(pieces) for pieces in parts["text"].to_list()]
+        topics = find_topics(texts, config.topics, config.seed)
+        named += [Explanation("topic", name) for name in topics.names]
+        columns += list(topics.members.T)
+    if not columns:
+        return []
+    members = np.stack(columns, axis=1)
+    number = {name: i for i, name in enumerate(parts["document"])}
+    of_sequence = np.array([number[d] for d in table["document"]], dtype=np.int32)
+    codes = np.broadcast_to(of_sequence[:, None], text.text.shape)
+    # As many documents, of the same lengths, that have nothing in common.
+    order = generator_of(config.seed, "shuffled documents").permutation(len(parts))
+    shuffled = tuple(Explanation(SHUFFLED, f"{e.category}/{e.name}") for e in named)
+    return [
+        Labelling(tuple(named), codes, members, True),
+        Labelling(shuffled, codes, members[order], True),
+    ]

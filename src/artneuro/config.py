@@ -382,3 +382,17 @@ def _universality_checks(config: Config) -> Iterable[str]:
             yield _unknown(f"{key}.model", pair.model, config.models)
         if pair.text not in config.texts:
             yield _unknown(f"{key}.text", pair.text, config.texts)
+    reads = [(m, g.text) for g in config.universality.groups.values() for m in g.members]
+    reads += [(pair.model, pair.text) for pair in config.universality.explanations.pairs]
+    for model_name, text_name in dict.fromkeys(reads):
+        if model_name not in config.models or text_name not in config.texts:
+            continue
+        source = config.models[model_name].source
+        recipe_name = source.recipe if source.kind == "trained" else None
+        shorter = config.training.get(recipe_name or "")
+        n_ctx = config.texts[text_name].n_ctx
+        if shorter is not None and n_ctx > shorter.n_ctx:
+            yield (
+                f"texts.{text_name}.n_ctx: {n_ctx} tokens are more than {model_name} reads "
+                f"(training.{recipe_name}.n_ctx: {shorter.n_ctx})"
+            )

@@ -372,7 +372,7 @@ def test_config_of_an_ensemble_is_checked(tmp_path):
     base = {
         "corpora": {"prose": {"parts": [part]}},
         "training": {"tiny": {"corpus": "prose"}, "other": {"corpus": "nowhere"}},
-        "texts": {"long": {"corpus": "prose", "split": "held_out", "held_out": 0.2}},
+        "texts": {"long": {"corpus": "prose", "n_ctx": 2048, "split": "held_out", "held_out": 0.2}},
         "models": {
             "a": {"source": {"kind": "trained", "recipe": "tiny"}},
             "b": {"source": {"kind": "trained", "recipe": "tiny", "seed": 1}, "tokenizer": "a"},
@@ -380,6 +380,7 @@ def test_config_of_an_ensemble_is_checked(tmp_path):
             "d": {"source": {"kind": "trained", "recipe": "other"}, "tokenizer": "a"},
             "recipes": {"source": {"kind": "trained", "recipe": "tiny"}},
         },
+        "universality": {"groups": {"g": {"reference": "a", "others": ["b"], "text": "long"}}},
     }
     with pytest.raises(ConfigError) as caught:
         load_config(base, tmp_path)
@@ -390,6 +391,7 @@ def test_config_of_an_ensemble_is_checked(tmp_path):
         "models.d.tokenizer: 'a' is not of the recipe 'other'",
         "texts.long.held_out: 0.2 is more than the recipe tiny holds out (0.1)",
         "models.recipes: this name is taken",
+        "texts.long.n_ctx: 2048 tokens are more than a reads (training.tiny.n_ctx: 1024)",
     ):
         assert part in said
     assert "models.b" not in said

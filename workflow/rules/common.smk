@@ -482,6 +482,12 @@ def universality_curves(wildcards):
     ]
 
 
+def reference_effects(wildcards):
+    """Input function: what the neurons of each group's reference do to the vocabulary."""
+    references = [g.reference for g in CONFIG.universality.groups.values()]
+    return [f"results/weights/{m}/effects.parquet" for m in dict.fromkeys(references)]
+
+
 def text_table(table):
     """Input function: a table of the text that {model} reads of {text}."""
 

@@ -413,6 +413,8 @@ rule build_universality_page:
         neurons=universality_tables("neurons"),
         matches=universality_tables("matches"),
         curves=universality_curves,
+        statistics=reference_statistics,
+        effects=reference_effects,
     output:
         page=report(
             "results/report/universality.html",

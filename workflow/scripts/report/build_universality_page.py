@@ -11,8 +11,8 @@ if __name__ == "__main__":
             neurons=job.input.neurons,
             matches=job.input.matches,
             curves=job.input.curves,
-            statistics=job.input.get("statistics", []),
-            effects=job.input.get("effects", []),
+            statistics=job.input.statistics,
+            effects=job.input.effects,
             threshold=job.cfg["threshold"],
             output=Path(job.output.page),
         )

@@ -95,11 +95,23 @@ def test_equations_of_systems_are_scored(run: Path) -> None:
     assert fields.height == 2 * 5
 
 
+def test_every_neuron_is_explained(run: Path) -> None:
+    folder = run / "results" / "universality" / MODEL / "prose"
+    statistics, families = (
+        read_table(folder / f"{name}.parquet") for name in ("statistics", "families")
+    )
+    assert statistics.height == families.height == 30 * 1536
+    assert statistics["activation_frequency"].is_between(0, 1).all()
+    # The first layer knows its token.
+    best = families.filter(pl.col("layer") == 0).sort("variance_reduction").tail(20)
+    assert best["variance_reduction"].min() > 0.8
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "methods", "superposition", "context_neurons", "refinement", "scale", "dynamics",
-        "in_context",
+        "in_context", "families",
     ],
 )  # fmt: skip
 def test_each_case_study_has_a_page_that_needs_nothing_else(run: Path, name: str) -> None:

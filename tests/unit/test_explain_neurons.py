@@ -44,7 +44,7 @@ CONFIG = ExplanationsConfig(
     unigrams={"min_variants": 1, "min_share": 0.005},
     topics={"components": 2, "share": 0.3},
     top=3,
-    examples={"neurons": 2, "max_tokens": 150, "bins": 10},
+    examples={"neurons": 2, "bins": 10},
     batch_tokens=64,
 )
 SCHEMAS = {
@@ -263,7 +263,7 @@ def test_families_and_examples_follow_from_the_tables(explained):
     examples = folder / "examples.parquet"
     found = trace_examples(
         CONFIG, **arguments, families=families, universal=[folder / "group.parquet"],
-        output=examples, device="cpu", threads=1,
+        output=examples, example_tokens=150, device="cpu", threads=1,
     )  # fmt: skip
     drawn = read_table(examples)
     assert drawn.schema == EXAMPLES_SCHEMA

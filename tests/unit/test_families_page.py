@@ -115,8 +115,8 @@ def test_the_page_says_how_many_neurons_are_of_a_family(page):
     text = text_of(page)
     assert "Of the 3 universal neurons of seeds, 1 is of a family (1 unigram)." in text
     # Four of six, in both models.
-    assert "Of all 6 neurons of planted it is 4, 66.7 %." in text
-    assert "Of all 6 neurons of other it is 4, 66.7 %." in text
+    assert "Of all 6 neurons of planted, 4 (66.7 %) are of a family." in text
+    assert "Of all 6 neurons of other, 4 (66.7 %) are of a family." in text
     assert "planted on 1 500 tokens of prose" in text
 
 
@@ -124,7 +124,7 @@ def test_universal_neurons_are_named_by_their_excess(page):
     table = page[page.index("Universal neurons of seeds") :]
     order = re.findall(r"L\d\.\d", table)[:3]
     assert order == ["L0.0", "L0.2", "L1.2"]
-    assert "$x␣(whole␣word)" in table
+    assert "$x (whole word)" in table
 
 
 def test_topics_are_held_against_shuffled_ones(page):

@@ -211,7 +211,10 @@ rule trace_examples:
         runtime=480,
         gpu=GPUS,
     params:
-        cfg=lambda w: explanation_of(w, "examples"),
+        cfg=lambda w: {
+            **explanation_of(w, "examples"),
+            "example_tokens": EXPLANATIONS.pair(w.model, w.text).example_tokens,
+        },
         code=code("universality/trace_examples.py"),
     message:
         "Tracing neurons of each family of {wildcards.model} on {wildcards.text}"

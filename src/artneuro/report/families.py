@@ -15,7 +15,6 @@ from artneuro.core.artifacts import read_table
 from artneuro.core.errors import DataError
 from artneuro.report.case_page import CasePage, Part, Picture, Table, write_case_page
 from artneuro.report.collect import Paths, as_paths
-from artneuro.report.context_figures import visible
 from artneuro.report.families_figures import (
     draw_counts,
     draw_examples,
@@ -149,8 +148,8 @@ def _lead(studies: list[Explained], named: list[pl.DataFrame]) -> str:
         n = counts_by_family(study.families)
         total = study.families.height
         text += (
-            f"Of all {count(total)} neurons of {study.model} it is "
-            f"{count(total - n[NO_FAMILY])}, {100 * (1 - n[NO_FAMILY] / total):.1f} %. "
+            f"Of all {count(total)} neurons of {study.model}, {count(total - n[NO_FAMILY])} "
+            f"({100 * (1 - n[NO_FAMILY] / total):.1f} %) are of a family. "
         )
     return text.strip()
 
@@ -247,12 +246,11 @@ def _neuron_table(table: pl.DataFrame, extra: tuple[str, ...] = ()) -> pl.DataFr
         .otherwise(pl.lit(""))
         .add(pl.col("category"))
         .alias("kind"),
-        pl.col("explanation").map_elements(visible, return_dtype=pl.String),
+        "explanation",
         "variance_reduction",
         "mean_in",
         "mean_out",
         "kurtosis",
-        "position_information",
         "activation_frequency",
     )
 
@@ -262,10 +260,9 @@ _HEADINGS = {
     "excess_correlation": "excess",
     "kind": "kind of label",
     "explanation": "best explanation",
-    "variance_reduction": "variance reduction",
+    "variance_reduction": "reduction",
     "mean_in": "mean in",
     "mean_out": "mean out",
-    "position_information": "position (nats)",
     "activation_frequency": "frequency",
 }
 
@@ -278,7 +275,8 @@ def _group_part(table: pl.DataFrame) -> Part:
         f"Universal neurons of {group} ({n if table.height > LISTED else 'all'}), by excess "
         "correlation. The best explanation is named where it is below the threshold of its family "
         "too. Mean in, mean out: mean activation on the tokens that it holds of, and on the "
-        "others. Kurtosis and frequency (share above zero) are of the pre-activation."
+        "others. Reduction: of the variance. Kurtosis and frequency (share above zero) are of the "
+        "pre-activation."
     )
     frame = _neuron_table(shown, ("excess_correlation",))
     return Part(
@@ -313,7 +311,9 @@ def _study_part(study: Explained) -> Part:
     items.append(
         Table(
             _neuron_table(best),
-            "The twelve best explained neurons of each family.",
+            "The twelve best explained neurons of each family. Reduction: of the variance. Mean "
+            "in, mean out: mean activation in and out of the explanation. Kurtosis and frequency "
+            "(share above zero) are of the pre-activation.",
             _HEADINGS,
         )
     )

@@ -9,7 +9,6 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from artneuro.report.context_figures import visible
 from artneuro.report.style import COLOURS, GREY, figure_style, neuron_name
 
 COLUMNS = 4
@@ -24,6 +23,8 @@ FAMILY_COLOURS = {
     "semantic": COLOURS[3],
     "vocabulary": COLOURS[5],
 }
+# Categories whose explanations say by themselves what they are.
+TELLING = ("unigram", "morphology", "symbol", "suffix", "prefix")
 # Shares below this are not drawn: one token among ten thousand.
 LEAST_SHARE = 1e-4
 
@@ -136,9 +137,11 @@ def _draw_classes(axis: Axes, rows: pl.DataFrame) -> None:
 
 
 def _title(row: dict) -> str:
-    name = visible(str(row["explanation"]))
-    if ": " in name:  # a topic, with the words that it is called after
-        name = f"topic {name.split(':')[0]}: {', '.join(name.split(': ')[1].split(', ')[:2])}"
+    name, category = str(row["explanation"]), row["category"]
+    if category == "topic":  # with the words that it is called after
+        name = ", ".join(name.partition(": ")[2].split(", ")[:3])
+    if category not in TELLING:
+        name = f"{category}: {name}"
     if row["previous_token"]:
         name = f"after {name}"
     star = "*" if row["is_universal"] else ""

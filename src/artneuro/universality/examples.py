@@ -54,6 +54,7 @@ def trace_examples(
     universal: Sequence[Path],
     output: Path,
     max_tokens: int | None = None,
+    example_tokens: int = 100_000,
     exclude: tuple[str, ...] = ("document_token", "newline"),
     document_token: str | None = None,
     dtype: str = "auto",
@@ -66,7 +67,7 @@ def trace_examples(
     Parameters
     ----------
     config : ExplanationsConfig
-        `examples` says how many neurons and tokens; the rest must be as in `explain_neurons`.
+        `examples` says how many neurons; the rest must be as in `explain_neurons`.
     weights, tokenizer, tokens, sequences, max_tokens, exclude, document_token
         As in `explain_neurons`.
     families : path
@@ -76,6 +77,8 @@ def trace_examples(
         come first.
     output : path
         Table to write, of the schema `examples`: a row for each class of tokens of each neuron.
+    example_tokens : int
+        Tokens to trace the neurons on, those of the first sequences.
     dtype, device, threads, trust_remote_code
         How the model runs: see `load_model`.
 
@@ -97,7 +100,7 @@ def trace_examples(
     labels = label_text(text, config, small_embeddings(lm, config.small_norm))
     number = {(e.category, e.name, e.previous): i for i, e in enumerate(labels.explanations)}
     total = np.cumsum(text.included.sum(axis=1))
-    n = max(1, int((total <= config.examples.max_tokens).sum()))
+    n = max(1, int((total <= example_tokens).sum()))
     included = text.included[:n]
     units = list(chosen.select(_NEURON).iter_rows())
     progress = Progress("tracing", int(included.sum()), "tokens", log)

@@ -73,6 +73,7 @@ EXAMPLES_SCHEMA = pl.Schema(
         **_NEURON,
         "family": pl.String(),
         "explanation": pl.String(),
+        "category": pl.String(),
         "previous_token": pl.Boolean(),
         "is_universal": pl.Boolean(),
         "tokens": pl.String(),

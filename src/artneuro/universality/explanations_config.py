@@ -21,6 +21,9 @@ class ExplainedPair(Section):
         ge=1,
         description="Read the first sequences of the text with so many tokens alone; all if empty.",
     )
+    example_tokens: int = Field(
+        100_000, ge=1, description="Tokens that activations are drawn from for figures, at most."
+    )
 
 
 class UnigramsConfig(Section):
@@ -87,10 +90,7 @@ class ExamplesConfig(Section):
     """Neurons whose activations are drawn."""
 
     neurons: int = Field(8, ge=1, description="Neurons of each family that are drawn, at most.")
-    max_tokens: int = Field(
-        100_000, ge=1, description="Tokens that their activations are drawn from, at most."
-    )
-    bins: int = Field(60, ge=2, description="Bins of a histogram.")
+    bins: int = Field(40, ge=2, description="Bins of a histogram.")
 
 
 class ExplanationsConfig(Section):

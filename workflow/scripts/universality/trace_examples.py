@@ -19,6 +19,7 @@ if __name__ == "__main__":
             universal=[Path(path) for path in job.input.universal],
             output=Path(job.output.examples),
             max_tokens=job.cfg["max_tokens"],
+            example_tokens=job.cfg["example_tokens"],
             exclude=tuple(job.cfg["exclude"]),
             document_token=job.cfg["document_token"],
             dtype=job.cfg["dtype"],

@@ -99,6 +99,7 @@ CASES = {
     "scale": PROBED,
     "universality": list(CONFIG.universality.groups),
     "families": EXPLAINED,
+    "roles": ROLE_MODELS,
     "dynamics": IDENTIFIED,
     "in_context": IN_CONTEXT,
 }

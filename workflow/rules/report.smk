@@ -374,6 +374,40 @@ rule build_in_context_page:
         "../scripts/report/build_in_context_page.py"
 
 
+rule build_roles_page:
+    input:
+        effects=effect_tables("effects"),
+        examples=effect_tables("effect_examples"),
+        entropy=role_tables("entropy_neurons", "entropy"),
+        scores=role_tables("attention_neurons", "attention_scores"),
+        attention=role_tables("attention_neurons", "attention"),
+        next_tokens=role_tables("next_tokens", "next_tokens"),
+    output:
+        page=report(
+            "results/report/roles.html",
+            caption="../report/roles.rst",
+            category="Case studies",
+            labels={"page": "functional roles of neurons"},
+        ),
+    log:
+        "logs/report/build_roles_page.log",
+    benchmark:
+        "logs/report/build_roles_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {"kurtosis": CONFIG.weights.kurtosis},
+        code=code("report/build_roles_page.py"),
+    message:
+        "Writing the page about functional roles of neurons"
+    script:
+        "../scripts/report/build_roles_page.py"
+
+
 rule build_dynamics_page:
     input:
         recovery=dynamics_tables("recovery", "recovery"),

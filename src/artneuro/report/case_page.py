@@ -53,6 +53,11 @@ CASE_PAGES = {
         "what neurons respond to by hundreds of automated tests: words, letters, the token before, "
         "positions, grammar and topics.",
     ),
+    "roles": (
+        "Functional roles of neurons",
+        "which neurons predict or suppress tokens, change how sure the model is, or turn heads of "
+        "attention off and on.",
+    ),
     "dynamics": (
         "Sparse equations of dynamical systems",
         "which equations are found in short or noisy data, by exact sparse regression and by "

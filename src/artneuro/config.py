@@ -344,6 +344,9 @@ def _training_checks(config: Config) -> Iterable[str]:
 
 
 def _role_checks(config: Config) -> Iterable[str]:
+    for model in config.weights.models:
+        if model not in config.models:
+            yield _unknown("weights.models", model, config.models)
     for name, section in config.interventions.roles().items():
         key = f"interventions.{name}"
         for model in section.models:

@@ -85,7 +85,7 @@ NAMED_GROUPS = {
 ROLE_MODELS = list(
     dict.fromkeys(
         model
-        for section in CONFIG.interventions.roles().values()
+        for section in (*CONFIG.interventions.roles().values(), CONFIG.weights)
         for model in section.models
     )
 )

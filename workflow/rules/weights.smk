@@ -46,7 +46,7 @@ rule measure_effects:
         runtime=240,
         gpu=GPUS,
     params:
-        cfg=lambda w: dump(CONFIG.weights),
+        cfg=lambda w: CONFIG.weights.model_dump(mode="json", exclude={"models"}),
         code=code("weights/measure_effects.py"),
     message:
         "Measuring what the neurons of {wildcards.model} do to its output"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from artneuro.core.config import Section
+from artneuro.core.config import Name, Section
 
 
 class WeightsConfig(Section):
@@ -12,6 +12,11 @@ class WeightsConfig(Section):
     3.5.1).
     """
 
+    models: list[Name] = Field(
+        [],
+        description="Models whose neurons' effects are shown besides those of the sections about "
+        "roles of interventions.",
+    )
     kurtosis: float = Field(
         10.0,
         gt=0,

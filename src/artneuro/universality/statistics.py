@@ -125,7 +125,11 @@ class PreActivationStatistics:
             block = np.ascontiguousarray(values.float().numpy())
             parts = _block_moments(block, position.numpy(), self._above)
             self.moments = self.moments.merge(CentralMoments(len(block), *parts))
-            return
+        else:
+            self._add_by_tensors(values, position)
+
+    def _add_by_tensors(self, values: torch.Tensor, position: torch.Tensor) -> None:
+        """What the compiled loop does, with tensors on any device."""
         above = torch.zeros(self._above.shape, dtype=torch.int64, device=values.device)
         # Integers, whose sum does not depend on the order that a GPU adds them in.
         above.index_add_(0, position, (values > 0).long())

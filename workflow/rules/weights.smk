@@ -42,7 +42,8 @@ rule measure_effects:
         "../../envs/environment.yaml"
     threads: 8
     resources:
-        mem_mb=growing(8000),
+        # A layer and the unembedding in float64, and copies of both.
+        mem_mb=model_memory(1.5, 4000),
         runtime=240,
         gpu=GPUS,
     params:

@@ -209,6 +209,7 @@ def score_attention_neurons(
             rows.append({**names, **found, "sequence": sequence})
         counter.add(len(ids[batch]))
     frame = pl.concat([pl.DataFrame(row) for row in rows])
+    frame = frame.with_columns(pl.col("score", "deviations").fill_nan(None))
     frame = frame.select(ATTENTION_SCHEMA.names()).cast(ATTENTION_SCHEMA)
     write_table(frame.sort("pair", "kind", "sequence", "position", maintain_order=True), ablations)
     seconds = time.perf_counter() - started

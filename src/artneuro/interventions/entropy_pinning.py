@@ -22,6 +22,8 @@ from artneuro.weights.families import family_of
 
 # What is measured of each prediction, in the order of the arrays.
 STATISTICS = ("scale", "entropy", "loss", "reciprocal_rank")
+# Tokens of copies that run side by side, each with a value of its own.
+COPY_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -189,36 +191,46 @@ def pinned_statistics(
             targets,
         )
     found = []
-    for value in values:
-        residual = pinned_residual(lm, state, layer, unit, column, value)
-        if layer == last:
-            before = residual[rows, positions]
-            final = run_from(
-                lm.model.base_model, lm.architecture, recording.ids, last + 1, before[None]
-            )[0]
-        else:
-            final, before = _final_states(lm, recording.ids, layer + 1, residual, rows, positions)
-        found.append(prediction_statistics(lm, before, final, targets))
+    at_once = max(1, COPY_TOKENS // recording.ids.numel())
+    for first in range(0, len(values), at_once):
+        copies = torch.stack(
+            [
+                pinned_residual(lm, state, layer, unit, column, value)
+                for value in values[first : first + at_once]
+            ]
+        )
+        before, final = _last_states(lm, recording.ids, layer + 1, copies, rows, positions)
+        found += [
+            prediction_statistics(lm, b, f, targets) for b, f in zip(before, final, strict=True)
+        ]
     return np.stack(found)
 
 
-def _final_states(
-    lm: LanguageModel, ids: torch.Tensor, layer: int, residual: torch.Tensor, rows: torch.Tensor,
+def _last_states(
+    lm: LanguageModel,
+    ids: torch.Tensor,
+    layer: int,
+    copies: torch.Tensor,
+    rows: torch.Tensor,
     positions: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """What the head and the last norm read at some tokens, once the layers above have run."""
-    norm = lm.model.base_model.get_submodule(family_of(lm.architecture).final_norm)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the last norm and the head read at some tokens of each copy, (copy, n, d_model) each."""
+    base = lm.model.base_model
+    if layer == lm.shape.n_layers:
+        before = copies[:, rows, positions]
+        return before, run_from(base, lm.architecture, ids, layer, before)
+    norm = base.get_submodule(family_of(lm.architecture).final_norm)
     kept: list[torch.Tensor] = []
 
-    def before(_module: nn.Module, args: tuple) -> None:
-        kept.append(args[0])
+    def keep(_module: nn.Module, args: tuple) -> None:
+        kept.append(args[0].unflatten(0, (len(copies), -1))[:, rows, positions])
 
-    handle = norm.register_forward_pre_hook(before)
+    handle = norm.register_forward_pre_hook(keep)
     try:
-        final = run_from(lm.model.base_model, lm.architecture, ids, layer, residual[None])[0]
+        final = run_from(base, lm.architecture, ids, layer, copies)
     finally:
         handle.remove()
-    return final[rows, positions], kept[0][rows, positions]
+    return kept[0], final[:, rows, positions]
 
 
 def prediction_statistics(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from artneuro.report.style import COLOURS, GREY, figure_style
 from artneuro.universality.properties import ACTIVATION_PROPERTIES, share_above
@@ -224,11 +224,14 @@ def draw_by_layer(rows: pl.DataFrame) -> Figure:
                 at = np.arange(len(layers)) + shift
                 _boxes(axis, boxes, at, 0.34, colour, vertical=True)
             axis.set_title(property_name(name))
+            axis.set_xticks(range(len(layers)), layers)
             if name in ("effect_kurtosis", "kurtosis", "variance", "effect_variance"):
+                low, high = np.quantile(_finite(rows[name]), (0.01, 0.99))
+                if high < 30 * low:  # too narrow for marks of decades
+                    continue
                 axis.set_yscale("log")
                 axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
                 axis.yaxis.set_minor_formatter(NullFormatter())
-            axis.set_xticks(range(len(layers)), layers)
         for axis in axes.ravel()[len(names) :]:
             axis.set_visible(False)
         for axis in axes.ravel()[len(names) - columns : len(names)]:
@@ -251,7 +254,10 @@ def draw_frequency(groups: Mapping[str, pl.DataFrame]) -> Figure:
             axis.set_title(group)
             axis.set_xlabel("cos(in, out)")
         axes[0].set_ylabel("% of tokens with activation above 0")
-        figure.colorbar(points, ax=axes[-1]).set_label("layer")
+        bar = figure.colorbar(points, ax=axes[-1])
+        bar.set_label("layer")
+        bar.locator = MaxNLocator(integer=True)
+        bar.update_ticks()
     return figure
 
 

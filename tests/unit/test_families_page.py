@@ -125,6 +125,8 @@ def test_universal_neurons_are_named_by_their_excess(page):
     order = re.findall(r"L\d\.\d", table)[:3]
     assert order == ["L0.0", "L0.2", "L1.2"]
     assert "$x (whole word)" in table
+    # Three of the other three.
+    assert "Of the other 3 neurons of the model, 3 (100.0 %) are of a family." in text_of(page)
 
 
 def test_topics_are_held_against_shuffled_ones(page):

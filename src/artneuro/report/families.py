@@ -97,7 +97,7 @@ def build_families_page(
         )
     named = [table for path in as_paths(groups) if len(table := read_table(path))]
     parts = [_method(studies, thresholds), _overview(studies, named, thresholds)]
-    parts += [_group_part(table) for table in named]
+    parts += [_group_part(table, _families_of(table, studies)) for table in named]
     parts += [_study_part(study) for study in studies]
     write_case_page(CasePage("Families of neurons", _lead(studies, named), tuple(parts)), output)
 
@@ -201,8 +201,7 @@ def _overview(
     )
     panels = []
     for table in named:
-        whole = next(s.families for s in studies if s.model == table["model"][0])
-        layers, per_layer = _sizes(whole)
+        layers, per_layer = _sizes(_families_of(table, studies))
         title = f"{table['group'][0]}: universal neurons"
         panels.append((title, shares_by_layer(table, per_layer), layers))
     for study in studies:
@@ -267,7 +266,23 @@ _HEADINGS = {
 }
 
 
-def _group_part(table: pl.DataFrame) -> Part:
+def _against(rest: pl.DataFrame) -> str:
+    """How many of the neurons that are not universal are of a family."""
+    if rest.is_empty():
+        return ""
+    told = int((rest["family"] != NO_FAMILY).sum())
+    return (
+        f"Of the other {count(rest.height)} neurons of the model, {count(told)} "
+        f"({100 * told / rest.height:.1f} %) are of a family."
+    )
+
+
+def _families_of(table: pl.DataFrame, studies: list[Explained]) -> pl.DataFrame:
+    """Families of all neurons of the reference of a group."""
+    return next(study.families for study in studies if study.model == table["model"][0])
+
+
+def _group_part(table: pl.DataFrame, families: pl.DataFrame) -> Part:
     group = table["group"][0]
     shown = table.sort("excess_correlation", descending=True).head(LISTED)
     n = f"the {LISTED} with the highest excess of {count(table.height)}"
@@ -279,9 +294,10 @@ def _group_part(table: pl.DataFrame) -> Part:
         "pre-activation."
     )
     frame = _neuron_table(shown, ("excess_correlation",))
+    rest = families.join(table.select(_NEURON), on=_NEURON, how="anti")
     return Part(
         f"Universal neurons of {group}",
-        (f"{_listed(counts_by_family(table))} among {count(table.height)}.",),
+        (f"{_listed(counts_by_family(table))} among {count(table.height)}. {_against(rest)}",),
         (Table(frame, caption, _HEADINGS),),
     )
 

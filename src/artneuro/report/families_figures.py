@@ -14,6 +14,11 @@ from artneuro.report.style import COLOURS, GREY, figure_style, neuron_name
 COLUMNS = 4
 # Of the classes in the order of the table; the tokens of none of them are grey.
 OTHER = "other tokens"
+CLASS_COLOURS = {
+    "first token": COLOURS[1],
+    "begins with it": COLOURS[1],
+    "later token": COLOURS[2],
+}
 FAMILY_COLOURS = {
     "unigram": COLOURS[0],
     "alphabet": COLOURS[6],
@@ -115,19 +120,18 @@ def _grid(n: int, height: float) -> tuple[Figure, list[Axes]]:
 
 def _draw_classes(axis: Axes, rows: pl.DataFrame) -> None:
     """Histograms of one neuron on a logarithmic scale, each class as shares of its own tokens."""
-    shades = iter(COLOURS)
     order = rows.sort(pl.col("tokens") != OTHER, maintain_order=True)
     for row in order.iter_rows(named=True):
         share = np.array(row["counts"], dtype=float) / max(row["n"], 1)
         is_other = row["tokens"] == OTHER
         label = f"{row['tokens']} ({row['n']:,})".replace(",", "\u202f")
+        colour = GREY if is_other else CLASS_COLOURS.get(row["tokens"], COLOURS[0])
         axis.stairs(
             np.maximum(share, LEAST_SHARE), row["edges"], baseline=LEAST_SHARE, fill=True,
-            color=GREY if is_other else next(shades), alpha=0.5 if is_other else 0.6, lw=0,
-            label=label,
+            color=colour, alpha=0.5 if is_other else 0.6, lw=0, label=label,
         )  # fmt: skip
     axis.set_yscale("log")
-    axis.set_ylim(LEAST_SHARE, 4.0)
+    axis.set_ylim(LEAST_SHARE, 40.0)  # room for the legend
     axis.set_yticks([1e-4, 1e-2, 1])
     axis.minorticks_off()
     first = rows.row(0, named=True)

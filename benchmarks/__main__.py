@@ -15,9 +15,14 @@ LARGEST = Path("results/activations/smollm2-135m/text_features/activations.zarr"
 TEXT = Path("results/datasets/smollm2-135m/texts/annotated")
 
 
+ENSEMBLE = [Path(f"results/models/tiny-{seed}/weights") for seed in "ab"]
+PROSE = Path("results/datasets/tiny-a/texts/prose/tokens.parquet")
+
+
 def main() -> None:
     """Make what the benchmarks run on, then run each in a process of its own."""
     stores = [str(STORE), str(LARGEST), str(TEXT / "tokens.parquet")]
+    stores += [*map(str, ENSEMBLE), str(PROSE)]
     subprocess.run(["snakemake", "--cores", "all", *stores], cwd=ROOT, check=True)
     commands = [
         ["benchmarks/bench_dump.py", "--weights", str(WEIGHTS)],
@@ -27,6 +32,13 @@ def main() -> None:
         ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],
         ["benchmarks/bench_exact_regression.py"],
         ["benchmarks/bench_explanations.py", "--weights", str(WEIGHTS), "--text", str(TEXT)],
+        [
+            "benchmarks/bench_correlations.py",
+            "--weights",
+            *map(str, ENSEMBLE),
+            "--tokens",
+            str(PROSE),
+        ],
     ]
     for command in commands:
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)

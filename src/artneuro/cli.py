@@ -58,6 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     for action in (check, docs):
         action.add_argument("--root", type=Path, default=Path(), help="folder of the workflow [.]")
 
+    paper = commands.add_parser(
+        "universality", help="what the correlations of a group take, before any job runs"
+    )
+    paper.add_argument("file", type=Path, help="the config, a YAML file")
+    paper.add_argument("group", help="a group of universality.groups")
+    for size, meaning in (("layers", "blocks"), ("d-model", "width"), ("d-mlp", "neurons a layer")):
+        paper.add_argument(f"--{size}", type=int, required=True, help=f"{meaning} of a model")
+    paper.add_argument(
+        "--tflops", type=float, default=494.7, help="nominal rate of products [H100, TF32]"
+    )
+    paper.add_argument(
+        "--fraction", type=float, default=0.8, help="share of it that is reached [0.8]"
+    )
+    paper.add_argument(
+        "--forward-tflops", type=float, default=989.4, help="of forward passes [H100, bfloat16]"
+    )
+    paper.add_argument("--root", type=Path, default=Path(), help="folder of the workflow [.]")
+    paper.set_defaults(run=_universality)
+
     build = commands.add_parser(
         "compile", help="compile the solvers now rather than in the first job that needs them"
     )
@@ -91,6 +110,28 @@ def _compile(args: argparse.Namespace) -> int:
     compiled = ["mutual_information", "l1_logistic", "adaptive", "optimal"]
     warm_up(ProbingConfig(rankings=compiled))
     warm_up_regressions(DynamicsConfig())
+    return OK
+
+
+def _universality(args: argparse.Namespace) -> int:
+    from artneuro.config import load_config
+    from artneuro.core.errors import ConfigError
+    from artneuro.models.info import ModelShape
+    from artneuro.universality.paper import Machine, plan_on_paper
+
+    config, _ = load_config(args.file, args.root)
+    groups = config.universality.groups
+    if args.group not in groups:
+        raise ConfigError(
+            f"there is no group {args.group!r}",
+            where=str(args.file),
+            fix=f"groups: {', '.join(groups) or 'none'}",
+        )
+    group = groups[args.group]
+    shape = ModelShape("", args.layers, args.d_model, args.d_mlp, 0, 0, 0, 0)
+    machine = Machine(args.tflops, args.fraction, args.forward_tflops)
+    n_tokens = config.texts[group.text].max_tokens
+    print(plan_on_paper(config.universality, group, shape, n_tokens, machine))
     return OK
 
 

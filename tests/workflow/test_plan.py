@@ -78,7 +78,7 @@ def test_the_full_scale_is_planned_without_the_network(tmp_path: Path) -> None:
     thesis = str(ROOT / "config" / "thesis.yaml")
     for profile in ([], ["--profile", "slurm"]):
         found = jobs(plan("-d", str(tmp_path), "--configfile", thesis, *profile))
-        assert found["fetch_model"] == 10
+        assert found["fetch_model"] == 21
         assert found["explain_neurons"] == 3
         assert found["total"] < 2000
 

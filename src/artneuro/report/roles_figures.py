@@ -70,6 +70,7 @@ def draw_moments(effects: pl.DataFrame, kurtosis: float) -> Figure:
         last = peaked.filter(pl.col("layer") > layers.max() - LAST_LAYERS)
         if last.is_empty():
             third.text(0.5, 0.5, "none", ha="center", va="center", transform=third.transAxes)
+            third.set(xticks=[], yticks=[])
         else:
             third.hist(last["effect_skew"].to_numpy(), bins=24, color=COLOURS[1])
         third.set_title(f"c. Kurtosis > {kurtosis:g}, last {LAST_LAYERS} layers")
@@ -83,6 +84,7 @@ def draw_moments(effects: pl.DataFrame, kurtosis: float) -> Figure:
             fourth.plot(layers, counts, color=colour, marker="o", ms=3, label=role)
         fourth.set_title("d. Roles")
         fourth.set_ylabel("neurons")
+        fourth.set_ylim(bottom=0, top=max(1.0, fourth.get_ylim()[1]))
         fourth.yaxis.set_major_locator(MaxNLocator(integer=True))
         fourth.legend(loc="upper left")
         for axis in (first, second, fourth):

@@ -232,7 +232,7 @@ def attention_part(
         own.join(control, on="pair", how="left", maintain_order="left")
         .select(
             neuron_names("neuron_layer"), pl.format("L{}H{}", "layer", "head").alias("into"),
-            "kind", "score", "deviations", "attention", "activation_std", "mean_change",
+            "kind", "score", "deviations", "attention", "mean_change",
             "control_change",
             "largest_change", "norm_ratio", "correlation",
         )
@@ -242,18 +242,18 @@ def attention_part(
         "into": "head",
         "deviations": "score, sd",
         "attention": "attention",
-        "activation_std": "activation, sd",
-        "mean_change": "mean |change|",
-        "control_change": "of a control",
-        "largest_change": "largest change",
-        "norm_ratio": "norm ratio",
+        "mean_change": "mean change",
+        "control_change": "control",
+        "largest_change": "largest",
+        "norm_ratio": "norm",
         "correlation": "correlation",
     }
     caption = (
         "Deactivation: a positive activation raises the attention to the first token. Changes are "
-        "of that attention, ablated less own; control: another neuron of the same layer into the "
-        "same head. Scores also in standard deviations (sd) of those of random directions. "
-        "Correlation: of the change with the activation."
+        "of that attention, ablated less own: mean size, the same of another neuron of the same "
+        "layer into the same head (control), and the largest, where the norm of the output becomes "
+        "so many times as large. Scores also in standard deviations (sd) of those of random "
+        "directions. Correlation: of the change with the activation."
     )
     items: list[Picture | Table] = [
         Picture(

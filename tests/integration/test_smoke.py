@@ -104,7 +104,7 @@ def test_every_neuron_is_explained(run: Path) -> None:
     assert statistics["activation_frequency"].is_between(0, 1).all()
     # The first layer knows its token.
     best = families.filter(pl.col("layer") == 0).sort("variance_reduction").tail(20)
-    assert best["variance_reduction"].min() > 0.8
+    assert best["variance_reduction"].min() > 0.5
 
 
 @pytest.mark.parametrize(

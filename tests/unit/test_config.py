@@ -45,7 +45,8 @@ def test_the_configs_are_valid(name: str) -> None:
 
 def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
     config, _ = load_config(ROOT / "config" / "thesis.yaml", ROOT)
-    assert sum(name.startswith("pythia-") for name in config.models) == 7
+    # Seven sizes, and three more seeds of one of them.
+    assert sum(name.startswith("pythia-") for name in config.models) == 7 + 3
     assert sum(name.startswith("gpt2-small-") for name in config.models) == 5
     assert sum(name.startswith("gpt2-medium-") for name in config.models) == 5
     assert sum(name.startswith("llama-2-") for name in config.models) == 3
@@ -71,6 +72,16 @@ def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
             "probing.transfer",
             {"code_elsewhere": "code_elsewhere"},
             ["probing.transfer.code_elsewhere", "same corpus"],
+        ),
+        (
+            "universality.groups",
+            {"seeds": {"reference": "smollm2-135m", "others": ["gpt9"], "text": "poems"}},
+            ["universality.groups.seeds.text", "poems", "universality.groups.seeds.others", "gpt9"],
+        ),
+        (
+            "universality.groups",
+            {"g": {"reference": "smollm2-135m", "others": ["smollm2-135m"], "text": "prose"}},
+            ["a model is named twice"],
         ),
         ("probing.datasets", [], ["nothing to do"]),
         ("probing.refinement", {"datasets": ["poems"]}, ["probing.refinement.datasets", "poems"]),

@@ -155,7 +155,22 @@ def make_project(root: Path) -> Project:
     project.set_config(
         {
             "sources": SOURCES,
-            "models": {"tiny": {"source": {"kind": "local", "path": "data/model"}}},
+            "models": {
+                "tiny": {"source": {"kind": "local", "path": "data/model"}},
+                "toy-a": {"source": {"kind": "trained", "recipe": "toy"}},
+                "toy-b": {"source": {"kind": "trained", "recipe": "toy", "seed": 1},
+                          "tokenizer": "toy-a"},
+            },
+            "training": {
+                "toy": {"corpus": "second", "vocabulary": 270, "n_layers": 2, "d_model": 8,
+                        "n_heads": 2, "n_ctx": 16, "steps": 4, "batch": 2, "warmup": 1},
+            },
+            "texts": {
+                "code": {"corpus": "second", "n_ctx": 16, "max_tokens": 2000, "split": "held_out"},
+            },
+            "universality": {
+                "groups": {"toys": {"reference": "toy-a", "others": ["toy-b"], "text": "code"}},
+            },
             "corpora": {
                 "first": {"parts": parts(source="packed")},
                 "second": {"parts": parts(path="data/files")},
@@ -166,6 +181,7 @@ def make_project(root: Path) -> Project:
             },
             "activations": {"layers": [0, 1]},
             "probing": {
+                "models": ["tiny"],
                 "transfer": {"second": "first"},
                 "rankings": ["mean_difference", "random"],
                 "max_k": 2,
@@ -277,8 +293,20 @@ JOBS = {
     "score_fields": 1,
     "time_regressions": 1,
     "build_dynamics_page": 1,
+    "train_tokenizer": 1,
+    "tokenize_documents": 1,
+    "train_model": 2,
+    "build_text": 1,
+    "accumulate_correlations": 1,
+    "score_universality": 1,
+    "measure_effects": 1,
+    "build_universality_page": 1,
 }
 AFTER = {
+    "build_universality_page": set(),
+    "measure_effects": {"build_universality_page"},
+    "score_universality": {"build_universality_page"},
+    "accumulate_correlations": {"score_universality", "build_universality_page"},
     "build_dynamics_page": set(),
     "score_recovery": {"build_dynamics_page"},
     "score_forces": {"build_dynamics_page"},
@@ -306,7 +334,13 @@ AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", 
 AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
 AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
 AFTER["build_tokens"] = {"label_features"} | AFTER["label_features"]
-AFTER["read_documents"] = {"build_tokens"} | AFTER["build_tokens"]
+AFTER["build_text"] = {"accumulate_correlations"} | AFTER["accumulate_correlations"]
+AFTER["train_model"] = {"build_text", "measure_effects"} | AFTER["build_text"]
+AFTER["tokenize_documents"] = {"train_model"} | AFTER["train_model"]
+AFTER["train_tokenizer"] = {"tokenize_documents"} | AFTER["tokenize_documents"]
+AFTER["read_documents"] = {"build_tokens", "train_tokenizer"} | (
+    AFTER["build_tokens"] | AFTER["train_tokenizer"]
+)
 AFTER["fetch_model"] = {"build_tokens", "predict_in_context"} | (
     AFTER["build_tokens"] | AFTER["predict_in_context"]
 )
@@ -344,6 +378,9 @@ MODULE_CHANGES = {
     "datasets/documents.py": ("read_documents",),
     "datasets/labels.py": ("label_features",),
     "models/fetch.py": ("fetch_model",),
+    "models/training.py": ("train_model",),
+    "datasets/texts.py": ("build_text",),
+    "universality/properties.py": ("build_universality_page",),
     "dynamics/sequence_model.py": ("predict_in_context",),
     "dynamics/state_probes.py": ("probe_in_context",),
     "dynamics/greedy.py": ("score_recovery", "score_forces", "score_fields"),
@@ -379,7 +416,7 @@ def test_edited_template_of_the_report(project: Project):
     planned = project.plan()
     assert planned["build_report"] == 1
     plots = {"plot_scores", "plot_transfer", "plot_methods"}
-    pages = {name for name in JOBS if name.startswith("build_") and name != "build_tokens"}
+    pages = {name for name in JOBS if re.match(r"build_(report|.*_page)$", name)}
     assert set(planned) <= pages | plots
 
 
@@ -464,7 +501,21 @@ SECOND_PROBES = {
 }
 CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "model": ("models.tiny.source.path", "./data/model", from_rules("fetch_model")),
-    "corpus": ("corpora.second.seed", 5, {"read_documents": 1, **SECOND_ONLY}),
+    "corpus": (
+        "corpora.second.seed",
+        5,
+        {"read_documents": 1, **SECOND_ONLY, **from_rules("train_tokenizer")},
+    ),
+    "recipe": ("training.toy.steps", 5, from_rules("train_model")),
+    "held-out documents": ("training.toy.held_out", 0.2, from_rules("train_tokenizer")),
+    "checkpoints": ("training.toy.checkpoint_minutes", 1, {}),
+    "text": ("texts.code.max_tokens", 1000, from_rules("build_text")),
+    "threshold": ("universality.threshold", 0.4, from_rules("score_universality")),
+    "a second seed": (
+        "models.toy-b.source.seed",
+        2,
+        {"train_model": 1, **from_rules("accumulate_correlations")},
+    ),
     "dataset": ("datasets.second.seed", 5, SECOND_ONLY),
     "labels": ("datasets.second.collection.skip_tokens", 4, SECOND_ONLY),
     "activations": ("activations.layers", [1, 2], from_rules("dump_activations")),

@@ -170,6 +170,12 @@ def make_project(root: Path) -> Project:
             },
             "universality": {
                 "groups": {"toys": {"reference": "toy-a", "others": ["toy-b"], "text": "code"}},
+                "explanations": {
+                    "pairs": [{"model": "toy-a", "text": "code"}],
+                    "min_positives": 5,
+                    "unigrams": {"min_variants": 1},
+                    "topics": {"components": 1, "share": 0.3},
+                },
             },
             "corpora": {
                 "first": {"parts": parts(source="packed")},
@@ -301,12 +307,25 @@ JOBS = {
     "score_universality": 1,
     "measure_effects": 1,
     "build_universality_page": 1,
+    "explain_neurons": 1,
+    "assign_families": 1,
+    "name_universal_neurons": 1,
+    "trace_examples": 1,
+    "build_families_page": 1,
 }
 AFTER = {
     "build_universality_page": set(),
     "measure_effects": {"build_universality_page"},
-    "score_universality": {"build_universality_page"},
-    "accumulate_correlations": {"score_universality", "build_universality_page"},
+    "build_families_page": set(),
+    "trace_examples": {"build_families_page"},
+    "name_universal_neurons": {"trace_examples", "build_families_page"},
+    "assign_families": {"name_universal_neurons", "trace_examples", "build_families_page"},
+    "score_universality": {
+        "build_universality_page",
+        "name_universal_neurons",
+        "trace_examples",
+        "build_families_page",
+    },
     "build_dynamics_page": set(),
     "score_recovery": {"build_dynamics_page"},
     "score_forces": {"build_dynamics_page"},
@@ -334,7 +353,11 @@ AFTER["fit_probes"] = {"collect_best_neurons", "score_transfer", "plot_scores", 
 AFTER["dump_activations"] = {"fit_probes"} | AFTER["fit_probes"]
 AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
 AFTER["build_tokens"] = {"label_features"} | AFTER["label_features"]
-AFTER["build_text"] = {"accumulate_correlations"} | AFTER["accumulate_correlations"]
+AFTER["accumulate_correlations"] = {"score_universality"} | AFTER["score_universality"]
+AFTER["explain_neurons"] = {"assign_families", "build_universality_page"} | AFTER["assign_families"]
+AFTER["build_text"] = {"accumulate_correlations", "explain_neurons"} | (
+    AFTER["accumulate_correlations"] | AFTER["explain_neurons"]
+)
 AFTER["train_model"] = {"build_text", "measure_effects"} | AFTER["build_text"]
 AFTER["tokenize_documents"] = {"train_model"} | AFTER["train_model"]
 AFTER["train_tokenizer"] = {"tokenize_documents"} | AFTER["tokenize_documents"]
@@ -381,6 +404,9 @@ MODULE_CHANGES = {
     "models/training.py": ("train_model",),
     "datasets/texts.py": ("build_text",),
     "universality/properties.py": ("build_universality_page",),
+    "universality/topics.py": ("explain_neurons", "trace_examples"),
+    "universality/examples.py": ("trace_examples",),
+    "report/families_figures.py": ("build_families_page",),
     "dynamics/sequence_model.py": ("predict_in_context",),
     "dynamics/state_probes.py": ("probe_in_context",),
     "dynamics/greedy.py": ("score_recovery", "score_forces", "score_fields"),
@@ -511,6 +537,17 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "checkpoints": ("training.toy.checkpoint_minutes", 1, {}),
     "text": ("texts.code.max_tokens", 1000, from_rules("build_text")),
     "threshold": ("universality.threshold", 0.4, from_rules("score_universality")),
+    "labels of tokens": (
+        "universality.explanations.min_positives", 6, from_rules("explain_neurons")
+    ),
+    "thresholds of families": (
+        "universality.explanations.families.unigram",
+        0.4,
+        from_rules("assign_families", "build_families_page"),
+    ),
+    "neurons that are drawn": (
+        "universality.explanations.examples.neurons", 3, from_rules("trace_examples")
+    ),
     "a second seed": (
         "models.toy-b.source.seed",
         2,

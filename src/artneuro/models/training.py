@@ -155,7 +155,7 @@ def initial_model(config: TrainingConfig, seed: int, document_token: int) -> GPT
         model = GPT2LMHeadModel(shape)
     for block in model.transformer.h:
         # The same function as gelu_new, in one kernel instead of eight.
-        block.mlp.act = torch.nn.GELU(approximate="tanh")
+        block.mlp.act = torch.nn.GELU(approximate="tanh")  # type: ignore[union-attr]
     return model
 
 

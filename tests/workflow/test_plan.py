@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -55,6 +56,20 @@ def test_the_slurm_profile_is_found_from_the_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_slurm_profile_sends_every_rule_that_may_ask_for_a_gpu_to_the_gpu_partition() -> None:
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    sent = {
+        rule
+        for rule, resources in profile["set-resources"].items()
+        if resources.get("slurm_partition") == "gpu"
+    }
+    text = "".join(p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+    rules = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    asking = {rule for rule, body in rules if re.search(r"^\s+gpu=", body, re.MULTILINE)}
+    assert "dump_activations" in asking
+    assert sent == asking
+
+
 def test_a_config_file_replaces_the_demo_and_a_single_value_changes_it(tmp_path: Path) -> None:
     smoke = str(ROOT / "config" / "smoke.yaml")
     found = jobs(plan("-d", str(tmp_path), "--configfile", smoke))

@@ -201,14 +201,13 @@ def _unknown(key: str, value: str, allowed: Iterable[str]) -> str:
 
 
 def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
-    unknown = _unknown
     for name, model in config.models.items():
         if model.tokenizer is not None and model.tokenizer not in config.models:
-            yield unknown(f"models.{name}.tokenizer", model.tokenizer, config.models)
+            yield _unknown(f"models.{name}.tokenizer", model.tokenizer, config.models)
         if model.source.kind == "local" and not Path(model.source.path).is_dir():
             yield f"models.{name}.source.path: there is no folder {model.source.path!r} here"
         if model.source.kind == "gguf" and model.source.source not in sources:
-            yield unknown(f"models.{name}.source.source", model.source.source, sources)
+            yield _unknown(f"models.{name}.source.source", model.source.source, sources)
     used = {dataset.corpus for dataset in config.datasets.values()}
     used |= {text.corpus for text in config.texts.values()}
     used |= {recipe.corpus for recipe in config.training.values()}
@@ -222,14 +221,14 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
             }
             for key, value in named.items():
                 if value is not None and value not in sources:
-                    yield unknown(f"corpora.{name}.parts.{i}.{key}", value, sources)
+                    yield _unknown(f"corpora.{name}.parts.{i}.{key}", value, sources)
             # A component of the Pile or a treebank may be put there later; a plan needs neither.
             unread = part.reader in ("pile", "conllu") or name not in used
             if not unread and part.path and not glob.glob(part.path, recursive=True):
                 yield f"corpora.{name}.parts.{i}.path: nothing is at {part.path!r} here"
     for name, people in config.people.items():
         if isinstance(people, WordNetPeople) and people.source not in sources:
-            yield unknown(f"people.{name}.source", people.source, sources)
+            yield _unknown(f"people.{name}.source", people.source, sources)
     yield from _training_checks(config)
     yield from _universality_checks(config)
     yield from _role_checks(config)
@@ -238,27 +237,27 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
             yield f"models.{taken}: this name is taken by a results folder; choose another"
     for name, dataset in config.datasets.items():
         if dataset.corpus not in config.corpora:
-            yield unknown(f"datasets.{name}.corpus", dataset.corpus, config.corpora)
+            yield _unknown(f"datasets.{name}.corpus", dataset.corpus, config.corpora)
         table = config.people_of(name)
         if table is not None and table not in config.people:
-            yield unknown(f"datasets.{name}.collection.people", table, config.people)
+            yield _unknown(f"datasets.{name}.collection.people", table, config.people)
     for name, text in config.texts.items():
         if text.corpus not in config.corpora:
-            yield unknown(f"texts.{name}.corpus", text.corpus, config.corpora)
+            yield _unknown(f"texts.{name}.corpus", text.corpus, config.corpora)
     probing = config.probing
     if probing.models != "all":
         for chosen in probing.models:
             if chosen not in config.models:
-                yield unknown("probing.models", chosen, config.models)
+                yield _unknown("probing.models", chosen, config.models)
     if probing.datasets != "all":
         for chosen in probing.datasets:
             if chosen not in config.datasets:
-                yield unknown("probing.datasets", chosen, config.datasets)
+                yield _unknown("probing.datasets", chosen, config.datasets)
     probed = {dataset for _, dataset in config.probed()}
     for target, origin in probing.transfer.items():
         missing = [name for name in (target, origin) if name not in config.datasets]
         for name in missing:
-            yield unknown(f"probing.transfer.{target}", name, config.datasets)
+            yield _unknown(f"probing.transfer.{target}", name, config.datasets)
         if not missing and config.datasets[target].corpus == config.datasets[origin].corpus:
             yield (
                 f"probing.transfer.{target}: it draws on the same corpus as {origin}, so their "
@@ -280,15 +279,15 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     for section in ("comparison", "sparsity", "enumeration"):
         for chosen in getattr(probing, section).datasets:
             if chosen not in config.datasets:
-                yield unknown(f"probing.{section}.datasets", chosen, config.datasets)
+                yield _unknown(f"probing.{section}.datasets", chosen, config.datasets)
     for chosen in probing.superposition.datasets:
         if chosen not in config.datasets:
-            yield unknown("probing.superposition.datasets", chosen, config.datasets)
+            yield _unknown("probing.superposition.datasets", chosen, config.datasets)
         elif config.datasets[chosen].collection.kind != "compound_words":
             yield f"probing.superposition.datasets: {chosen!r} is not of compound words"
     for chosen in probing.superposition.background:
         if chosen not in config.datasets:
-            yield unknown("probing.superposition.background", chosen, config.datasets)
+            yield _unknown("probing.superposition.background", chosen, config.datasets)
     if probing.superposition.datasets and probing.superposition.neurons > probing.max_k:
         yield (
             f"probing.superposition.neurons: probes are fitted for up to {probing.max_k} neurons "
@@ -296,27 +295,27 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         )
     for chosen in probing.refinement.datasets:
         if chosen not in config.datasets:
-            yield unknown("probing.refinement.datasets", chosen, config.datasets)
+            yield _unknown("probing.refinement.datasets", chosen, config.datasets)
     if probing.refinement.datasets and "mlp_post" not in probing.sites:
         yield "probing.refinement.datasets: it looks at neurons, so probing.sites needs mlp_post"
     for chosen in config.interventions.context_neurons.datasets:
         key = "interventions.context_neurons.datasets"
         if chosen not in config.datasets:
-            yield unknown(key, chosen, config.datasets)
+            yield _unknown(key, chosen, config.datasets)
         elif not isinstance(config.datasets[chosen].collection, CategoryCollection):
             yield f"{key}: the sequences of {chosen!r} do not have one class each"
     context_site = config.interventions.context_neurons.site
     if config.interventions.context_neurons.datasets and context_site not in probing.sites:
-        yield unknown("interventions.context_neurons.site", context_site, probing.sites)
+        yield _unknown("interventions.context_neurons.site", context_site, probing.sites)
     in_context = config.dynamics.in_context
     for chosen in in_context.models:
         if chosen not in config.models:
-            yield unknown("dynamics.in_context.models", chosen, config.models)
+            yield _unknown("dynamics.in_context.models", chosen, config.models)
     if in_context.models and not in_context.systems:
         yield "dynamics.in_context.systems: it is empty, so there is nothing to give the models"
     for site in probing.sites:
         if site not in config.activations.sites:
-            yield unknown("probing.sites", site, config.activations.sites)
+            yield _unknown("probing.sites", site, config.activations.sites)
 
 
 def _training_checks(config: Config) -> Iterable[str]:

@@ -1,5 +1,5 @@
-# Pinned inputs and models, fetched or trained. No other rule touches the network, but for read_documents where a
-# corpus is streamed from the hub or from an address.
+# Pinned inputs and models, fetched or trained. Only the rules that fetch touch the network, and
+# read_documents where a corpus is streamed from the hub or from an address.
 
 
 rule fetch_source:

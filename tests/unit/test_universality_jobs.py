@@ -511,3 +511,17 @@ def test_which_tokens_are_compared(folder):
     assert (everything & ~wanted)[:, 0].all()
     with pytest.raises(DataError, match="0 tokens are left"):
         wanted_tokens(dataset, ["\n"] * len(strings), ["newline"])
+
+
+def test_states_of_another_job_or_damaged_ones_are_not_used(tmp_path, caplog):
+    kept = checkpoint.Checkpoint(tmp_path, "this job")
+    assert kept.load() is None
+    kept.save({"total": np.arange(3.0)})
+    found = checkpoint.Checkpoint(tmp_path, "this job").load()
+    assert set(found) == {"total"}
+    np.testing.assert_array_equal(found["total"], [0, 1, 2])
+    assert checkpoint.Checkpoint(tmp_path, "another job").load() is None
+    assert "of another run" in caplog.text
+    kept.file.write_bytes(kept.file.read_bytes()[:-30])
+    assert kept.load() is None
+    assert "cannot be read" in caplog.text

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from artneuro.core.artifacts import atomic_path, read_json, write_json
+from artneuro.core.artifacts import atomic_path
 
 log = logging.getLogger(__name__)
 
 # A job that is killed loses at most this much work.
 CHECKPOINT_SECONDS = 900.0
+# Its entry in the saved state, beside those of the job.
+FINGERPRINT = "fingerprint"
 
 
 class Checkpoint:
@@ -30,33 +32,32 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, fingerprint: str, every: float = CHECKPOINT_SECONDS) -> None:
-        self.file, self.note = folder / "state.npz", folder / "fingerprint.json"
-        self.fingerprint, self.every = fingerprint, every
+        self.file, self.fingerprint, self.every = folder / "state.npz", fingerprint, every
         self.last = time.monotonic()
 
     def load(self) -> dict[str, np.ndarray] | None:
         """The state, if there is a whole one of this very job."""
         try:
-            if read_json(self.note) != self.fingerprint:
-                log.warning("%s is of another run and is not used", self.file)
-                return None
-            with np.load(self.file) as state:
-                return dict(state)
+            with np.load(self.file) as saved:
+                state = dict(saved)
+            fingerprint = str(state.pop(FINGERPRINT))
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged file of the zip format fails in several ways
             log.warning("%s cannot be read (%s): starting anew", self.file, error)
             return None
+        if fingerprint != self.fingerprint:
+            log.warning("%s is of another run and is not used", self.file)
+            return None
+        return state
 
     def due(self) -> bool:
         """Is it time to save the state?"""
         return time.monotonic() - self.last >= self.every
 
     def save(self, state: Mapping[str, np.ndarray]) -> None:
-        """Replace the saved state."""
-        # The note goes first and comes last, so that it is never beside a state of another run.
-        self.note.unlink(missing_ok=True)
+        """Replace the saved state: at every moment there is the old one or the new one, whole."""
+        arrays = {**state, FINGERPRINT: np.array(self.fingerprint)}
         with atomic_path(self.file) as temporary, open(temporary, "wb") as handle:
-            np.savez(handle, **dict(state))  # type: ignore[arg-type]
-        write_json(self.fingerprint, self.note)
+            np.savez(handle, **arrays)  # type: ignore[arg-type]
         self.last = time.monotonic()

@@ -1,0 +1,1 @@
+"""Space and time: linear maps of places and dates in the residual stream at the ends of names."""

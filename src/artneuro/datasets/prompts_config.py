@@ -35,6 +35,11 @@ class PromptConfig(Section):
         description="Entities that this prompt is made for, drawn from both splits. A smaller "
         "number draws some of those of a larger one. Empty: all.",
     )
+    document_token: str | None = Field(
+        None,
+        description="The special token put first, so that no name stands at position 0. Empty: as "
+        "for datasets.",
+    )
     seed: int = Field(0, ge=0, description="Seed of the random tokens and of `max_entities`.")
 
     @model_validator(mode="after")

@@ -53,12 +53,14 @@ class NeuronsConfig(Section):
 class PinningConfig(Section):
     """Time neurons held at values while the model says when something was made (C.2)."""
 
-    enabled: bool = Field(False, description="Whether it is done, for tables of time.")
+    tables: list[Name] = Field(
+        [], description="Tables of time of the section `entities` whose neurons are held."
+    )
     template: str = Field(
         "{name} was written in 19",
         description="What the model continues; {name}, {title} and {creator} are the entity's.",
     )
-    entities: int = Field(3, ge=1, description="Entities, the most popular of the split test.")
+    examples: int = Field(3, ge=1, description="Entities, the most popular of the split test.")
     controls: int = Field(9, ge=1, description="Other neurons of the same layer.")
     deviations: list[float] = Field(
         [-16, -8, -4, 0, 4, 8, 16],
@@ -72,8 +74,11 @@ class PinningConfig(Section):
 class AblationConfig(Section):
     """Space and time neurons held at zero while the model reads a text (C.2)."""
 
+    tables: list[Name] = Field(
+        [], description="Tables of the section `entities` whose neurons are ablated."
+    )
     text: Name | None = Field(
-        None, description="Text of the section `texts`. Empty: nothing is ablated."
+        None, description="Text of the section `texts`; not needed while no table is named."
     )
     sequences: int = Field(64, ge=2, description="Sequences drawn from the text.")
     n_ctx: int = Field(64, ge=8, description="Tokens that are read of each.")

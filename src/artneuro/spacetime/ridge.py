@@ -1,0 +1,401 @@
+"""Ridge regression with exact leave-one-out errors for any number of penalties and targets.
+
+Thesis, section 4.2.2. Features are centred and scaled to unit variance, targets are centred, and
+
+    minimise  sum_i w_i |y_i - b - x_i' B|^2  +  penalty |B|^2
+
+is solved for all penalties and targets from one eigendecomposition: of the d x d products of the
+features where there are more rows than features, of the n x n products of the rows otherwise. With
+h_i the share that row i has in its own fitted value, the error on row i of the regression fitted
+without it is
+
+    e_i = (y_i - fitted_i) / (1 - h_i),      h_i = w_i (1 / sum w + x_i' (X'WX + penalty)^-1 x_i),
+
+which is exact: coefficients and intercept are those that the other rows give. What is not fitted
+anew is the scale of each feature, which all training rows give: it says in which units the penalty
+counts, and is part of the choice of the penalty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from artneuro.core.errors import DataError
+
+# Thesis, section 4.2.2: where the choice of the penalty starts.
+DEFAULT_PENALTIES = np.logspace(0.8, 4.5, 12)
+# How far the grid of penalties is extended at most. Scaled features have products of n, so that
+# below and above nothing changes any more.
+LOWEST, HIGHEST = 1e-6, 1e12
+# A unit that hardly varies against its own size is constant but for rounding.
+CONSTANT = 1e-7
+# Rows that are centred, scaled and multiplied at a time.
+BLOCK = 2048
+
+
+class RidgeDesign:
+    """Features, decomposed once for all penalties and targets.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d), float32 or float64
+        The training rows. They are not copied; their products are sums of float64.
+    weights : ndarray of shape (n,), optional
+        How often each row counts, at least 0. A row of weight 0 takes no part in the fit. None: 1.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (d,)
+        Of the training rows; the scale of constant units is 1.
+    values : ndarray of shape (min(n, d),)
+        Eigenvalues of the products, ascending: n times the variances of the principal components
+        of the scaled features.
+
+    Raises
+    ------
+    DataError
+        If the features are no matrix, hold NaN or infinity, or fewer than two rows count.
+    """
+
+    def __init__(self, features: np.ndarray, *, weights: np.ndarray | None = None) -> None:
+        self.features = np.asarray(features)
+        if self.features.ndim != 2 or 0 in self.features.shape:
+            raise DataError(f"features need rows and columns, and have the shape {features.shape}")
+        n, d = self.features.shape
+        self.weights = _checked_weights(weights, n)
+        self._total = float(n if self.weights is None else self.weights.sum())
+        self.mean, self.scale = self._moments()
+        self._is_primal = n > d
+        size = d if self._is_primal else n
+        products = np.zeros((size, size))
+        if self._is_primal:
+            for _, block in self._blocks():
+                products += block.T @ block
+        else:
+            rows = np.concatenate([block for _, block in self._blocks()])
+            products = rows @ rows.T
+        values, vectors = linalg.eigh(products, driver="evd", overwrite_a=True, check_finite=False)
+        self.values = np.maximum(values, 0.0)
+        # Of the features in the one case, of the rows in the other.
+        self._vectors = vectors
+        self._turned: np.ndarray | None = None
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        n = len(self.features)
+        mean = np.zeros(self.features.shape[1])
+        for part in _parts(n):
+            rows = self.features[part].astype(np.float64)
+            if not np.isfinite(rows).all():
+                bad = part.start + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+                raise DataError(
+                    "the features hold NaN or infinity",
+                    where=f"row {bad}",
+                    fix="float16 overflows at 65,504: store bfloat16 or float32",
+                )
+            mean += rows.sum(axis=0) if self.weights is None else self.weights[part] @ rows
+        mean /= self._total
+        squares = np.zeros_like(mean)
+        for part in _parts(n):
+            rows = self.features[part] - mean
+            np.square(rows, out=rows)
+            squares += rows.sum(axis=0) if self.weights is None else self.weights[part] @ rows
+        scale = np.sqrt(squares / self._total)
+        scale[scale <= CONSTANT * np.abs(mean)] = 1.0
+        scale[scale == 0] = 1.0
+        return mean, scale
+
+    def standardised(self, features: np.ndarray) -> np.ndarray:
+        """Features in the units of the training rows, float64."""
+        found = features - self.mean
+        found /= self.scale
+        return found
+
+    def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Training rows, centred, scaled and times the root of their weight."""
+        for part in _parts(len(self.features)):
+            block = self.standardised(self.features[part])
+            if self.weights is not None:
+                block *= np.sqrt(self.weights[part])[:, None]
+            yield part, block
+
+    def _centred(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Targets minus their mean, and the mean."""
+        targets = _checked_targets(targets, len(self.features))
+        mean = np.average(targets, axis=0, weights=self.weights)
+        return targets - mean, mean
+
+    def _products(self, centred: np.ndarray) -> np.ndarray:
+        """Products of the eigenvectors and the targets, from which all solutions come: (r, t)."""
+        roots = 1.0 if self.weights is None else np.sqrt(self.weights)[:, None]
+        weighted = roots * centred
+        if not self._is_primal:
+            return self._vectors.T @ weighted
+        found = np.zeros((self.features.shape[1], centred.shape[1]))
+        for part, block in self._blocks():
+            found += block.T @ weighted[part]
+        return self._vectors.T @ found
+
+    def _coefficients(self, products: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+        """Coefficients of the scaled features, (penalty, d, t)."""
+        shrunk = products / (self.values + penalties[:, None])[:, :, None]
+        found = self._vectors @ shrunk
+        if self._is_primal:
+            return found
+        rows = np.zeros((len(penalties), self.features.shape[1], products.shape[1]))
+        for part, block in self._blocks():
+            rows += block.T @ found[:, part]
+        return rows
+
+    def _residuals(
+        self, targets: np.ndarray, penalties: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Errors on rows left out, by blocks of rows: (penalty, rows, t)."""
+        centred, _ = self._centred(targets)
+        products = self._products(centred)
+        coefficients = self._coefficients(products, penalties)
+        count, d, t = coefficients.shape
+        flat = coefficients.transpose(1, 0, 2).reshape(d, count * t)
+        for part in _parts(len(self.features)):
+            fitted = self.standardised(self.features[part]) @ flat
+            fitted = fitted.reshape(-1, count, t).transpose(1, 0, 2)
+            own = self._own_shares(part, penalties)
+            yield part, (centred[part] - fitted) / (1.0 - own)[:, :, None]
+
+    def _own_shares(self, part: slice, penalties: np.ndarray) -> np.ndarray:
+        """Shares of rows in their own fitted values, intercept included: (penalty, rows)."""
+        weight = 1.0 if self.weights is None else self.weights[part]
+        if self._is_primal:
+            if self._turned is None:
+                self._turned = np.empty(self.features.shape)
+                for at, block in self._blocks():
+                    np.square(block @ self._vectors, out=self._turned[at])
+            kept = 1.0 / (self.values + penalties[:, None])
+            found = kept @ self._turned[part].T
+        else:
+            kept = self.values / (self.values + penalties[:, None])
+            found = kept @ np.square(self._vectors[part]).T
+        return found + weight / self._total
+
+    def leave_one_out(
+        self, targets: np.ndarray, penalties: Sequence[float] | np.ndarray
+    ) -> np.ndarray:
+        """Mean squared errors on rows that the regression was fitted without.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (n, t)
+        penalties : sequence of p floats above 0
+
+        Returns
+        -------
+        ndarray of shape (p, t)
+            In squared units of the targets.
+        """
+        penalties = _checked_penalties(penalties)
+        targets = _checked_targets(targets, len(self.features))
+        found = np.zeros((len(penalties), targets.shape[1]))
+        for part, errors in self._residuals(targets, penalties):
+            np.square(errors, out=errors)
+            if self.weights is None:
+                found += errors.sum(axis=1)
+            else:
+                found += self.weights[part] @ errors
+        return found / self._total
+
+    def loo_predictions(self, targets: np.ndarray, penalty: float) -> np.ndarray:
+        """What the regression fitted without a row says of it, for each row: (n, t)."""
+        targets = _checked_targets(targets, len(self.features))
+        found = np.empty_like(targets)
+        for part, errors in self._residuals(targets, _checked_penalties([penalty])):
+            found[part] = targets[part] - errors[0]
+        return found
+
+    def solve(self, targets: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (d, t) and intercepts (t,) in the units of the features as they were given.
+
+        A prediction is `features @ coefficients + intercepts`. Units that are constant on the
+        training rows have a coefficient of 0.
+        """
+        centred, middle = self._centred(targets)
+        products = self._products(centred)
+        scaled = self._coefficients(products, _checked_penalties([penalty]))[0]
+        coefficients = scaled / self.scale[:, None]
+        return coefficients, middle - self.mean @ coefficients
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The penalty that leave-one-out chose.
+
+    Attributes
+    ----------
+    penalty : float
+    penalties : ndarray of shape (p,)
+        All that were tried, ascending.
+    errors : ndarray of shape (p,)
+        Mean squared leave-one-out errors of targets of unit variance, mean over the targets.
+    extended : bool
+        Whether the optimum sat on an edge of the grid, which was therefore extended.
+    at_bound : bool
+        Whether it still does, at the last penalty that is tried at all.
+    """
+
+    penalty: float
+    penalties: np.ndarray
+    errors: np.ndarray
+    extended: bool
+    at_bound: bool
+
+
+def choose_penalty(
+    design: RidgeDesign,
+    targets: np.ndarray,
+    penalties: Sequence[float] | np.ndarray = DEFAULT_PENALTIES,
+) -> Chosen:
+    """The penalty, one for all targets, with the least leave-one-out error.
+
+    Parameters
+    ----------
+    design : RidgeDesign
+    targets : ndarray of shape (n, t)
+        They count equally: errors are those of targets scaled to unit variance.
+    penalties : sequence of float
+        Where the search starts, in steps of one ratio. While the optimum is the smallest or the
+        largest, as many again are added on that side in the same steps, down to 1e-6 and up to
+        1e12. Of equal errors the larger penalty is taken.
+
+    Returns
+    -------
+    Chosen
+    """
+    grid = np.sort(_checked_penalties(penalties))
+    targets = _checked_targets(targets, len(design.features))
+    spread = np.sqrt(np.average(np.square(design._centred(targets)[0]), 0, design.weights))
+    scaled = targets / np.where(spread > 0, spread, 1.0)
+    step = (grid[-1] / grid[0]) ** (1 / (len(grid) - 1)) if len(grid) > 1 else 10.0
+    if step == 1:
+        raise DataError("the penalties to choose from are all the same")
+    count = max(len(grid) // 2, 1)
+    errors = design.leave_one_out(scaled, grid).mean(axis=1)
+    extended = at_bound = False
+    while True:
+        best = len(grid) - 1 - int(errors[::-1].argmin())
+        if best == len(grid) - 1:
+            added = grid[-1] * step ** np.arange(1, count + 1)
+            added = added[added <= HIGHEST]
+        elif best == 0:
+            added = grid[0] / step ** np.arange(count, 0, -1)
+            added = added[added >= LOWEST]
+        else:
+            break
+        if not len(added):
+            at_bound = True
+            break
+        extended = True
+        found = design.leave_one_out(scaled, added).mean(axis=1)
+        grid, errors = np.concatenate([grid, added]), np.concatenate([errors, found])
+        order = np.argsort(grid, kind="stable")
+        grid, errors = grid[order], errors[order]
+    return Chosen(float(grid[best]), grid, errors, extended, at_bound)
+
+
+class LeaveOneOutRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Ridge regression whose penalty exact leave-one-out chooses, one for all targets.
+
+    Parameters
+    ----------
+    penalties : sequence of float or None
+        See `choose_penalty`; None: 12 from 10^0.8 to 10^4.5.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (d,) or (t, d)
+        In the units of the features.
+    intercept_ : float or ndarray of shape (t,)
+    penalty_ : float
+        Of features scaled to unit variance.
+    chosen_ : Chosen
+    loo_predictions_ : ndarray of shape (n,) or (n, t)
+        What the regression fitted without a training row says of it.
+    """
+
+    def __init__(self, penalties: Sequence[float] | None = None) -> None:
+        self.penalties = penalties
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> LeaveOneOutRidge:
+        """Choose the penalty and fit.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+        y : ndarray of shape (n,) or (n, t)
+        """
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            multi_output=True,
+            y_numeric=True,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+        )
+        targets = y.reshape(len(y), -1)
+        design = RidgeDesign(X)
+        grid = DEFAULT_PENALTIES if self.penalties is None else self.penalties
+        self.chosen_ = choose_penalty(design, targets, grid)
+        self.penalty_ = self.chosen_.penalty
+        coef, intercept = design.solve(targets, self.penalty_)
+        left_out = design.loo_predictions(targets, self.penalty_)
+        if y.ndim == 1:
+            self.coef_, self.intercept_ = coef[:, 0], float(intercept[0])
+            self.loo_predictions_ = left_out[:, 0]
+        else:
+            self.coef_, self.intercept_, self.loo_predictions_ = coef.T, intercept, left_out
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predictions, of shape (n,) or (n, t) as the targets were."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return X @ self.coef_.T + self.intercept_
+
+
+def _parts(n: int) -> Iterator[slice]:
+    for start in range(0, n, BLOCK):
+        yield slice(start, min(start + BLOCK, n))
+
+
+def _checked_targets(targets: np.ndarray, n: int) -> np.ndarray:
+    found = np.asarray(targets, dtype=np.float64)
+    if found.ndim != 2 or len(found) != n or not found.shape[1]:
+        raise DataError(f"targets of shape {found.shape} do not fit {n} rows of features")
+    if not np.isfinite(found).all():
+        raise DataError("the targets hold NaN or infinity")
+    return found
+
+
+def _checked_penalties(penalties: Sequence[float] | np.ndarray) -> np.ndarray:
+    found = np.asarray(penalties, dtype=np.float64)
+    if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found > 0)).all():
+        raise DataError(f"penalties are finite numbers above 0, not {found}")
+    return found
+
+
+def _checked_weights(weights: np.ndarray | None, n: int) -> np.ndarray | None:
+    if weights is None:
+        counted = n
+        found = None
+    else:
+        found = np.asarray(weights, dtype=np.float64)
+        if found.shape != (n,) or not (np.isfinite(found) & (found >= 0)).all():
+            raise DataError(f"weights are {n} finite numbers, none of them negative")
+        counted = int((found > 0).sum())
+    if counted < 2:
+        raise DataError(f"a regression needs two rows, and {counted} has some weight")
+    return found

@@ -37,6 +37,8 @@ LOWEST, HIGHEST = 1e-6, 1e12
 CONSTANT = 1e-7
 # Rows that are centred, scaled and multiplied at a time.
 BLOCK = 2048
+# Up to so many numbers, the scaled features are kept rather than made at each use (256 MB).
+KEPT = 1 << 25
 
 
 class RidgeDesign:
@@ -70,15 +72,23 @@ class RidgeDesign:
         n, d = self.features.shape
         self.weights = _checked_weights(weights, n)
         self._total = float(n if self.weights is None else self.weights.sum())
-        self.mean, self.scale = self._moments()
+        self.mean = self._means()
+        self._kept: list[np.ndarray] | None = None
+        if n * d <= KEPT:
+            self._kept = [block for _, block in self._blocks()]
         self._is_primal = n > d
-        size = d if self._is_primal else n
-        products = np.zeros((size, size))
         if self._is_primal:
+            products = np.zeros((d, d))
             for _, block in self._blocks():
                 products += block.T @ block
+            self.scale, self._per_scale = self._scales(np.diagonal(products))
+            # Scaled here, the rows themselves need not be.
+            products *= self._per_scale
+            products *= self._per_scale[:, None]
         else:
             rows = np.concatenate([block for _, block in self._blocks()])
+            self.scale, self._per_scale = self._scales(np.square(rows).sum(axis=0))
+            rows *= self._per_scale
             products = rows @ rows.T
         values, vectors = linalg.eigh(products, driver="evd", overwrite_a=True, check_finite=False)
         self.values = np.maximum(values, 0.0)
@@ -86,40 +96,38 @@ class RidgeDesign:
         self._vectors = vectors
         self._turned: np.ndarray | None = None
 
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        n = len(self.features)
-        mean = np.zeros(self.features.shape[1])
-        for part in _parts(n):
-            rows = self.features[part].astype(np.float64)
-            if not np.isfinite(rows).all():
-                bad = part.start + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-                raise DataError(
-                    "the features hold NaN or infinity",
-                    where=f"row {bad}",
-                    fix="float16 overflows at 65,504: store bfloat16 or float32",
-                )
-            mean += rows.sum(axis=0) if self.weights is None else self.weights[part] @ rows
-        mean /= self._total
-        squares = np.zeros_like(mean)
-        for part in _parts(n):
-            rows = self.features[part] - mean
-            np.square(rows, out=rows)
-            squares += rows.sum(axis=0) if self.weights is None else self.weights[part] @ rows
-        scale = np.sqrt(squares / self._total)
-        scale[scale <= CONSTANT * np.abs(mean)] = 1.0
-        scale[scale == 0] = 1.0
-        return mean, scale
+    def _means(self) -> np.ndarray:
+        total = np.zeros(self.features.shape[1])
+        for part in _parts(len(self.features)):
+            if self.weights is None:
+                total += self.features[part].sum(axis=0, dtype=np.float64)
+            else:
+                total += self.weights[part] @ self.features[part]
+        if not np.isfinite(total).all():
+            is_bad = ~np.isfinite(self.features)
+            raise DataError(
+                "the features hold NaN or infinity",
+                where=f"row {int(is_bad.any(axis=1).argmax())}",
+                fix="float16 ends at 65,504: store bfloat16 or float32",
+            )
+        return total / self._total
 
-    def standardised(self, features: np.ndarray) -> np.ndarray:
-        """Features in the units of the training rows, float64."""
-        found = features - self.mean
-        found /= self.scale
-        return found
+    def _scales(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations from sums of squares, 1 for constant units, and what is taken of each
+        unit: their inverse, and nothing of constant units.
+        """
+        scale = np.sqrt(squares / self._total)
+        is_constant = scale <= CONSTANT * np.abs(self.mean)
+        scale[is_constant] = 1.0
+        return scale, np.where(is_constant, 0.0, 1.0 / scale)
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Training rows, centred, scaled and times the root of their weight."""
-        for part in _parts(len(self.features)):
-            block = self.standardised(self.features[part])
+        """Training rows, centred and times the root of their weight, float64."""
+        for index, part in enumerate(_parts(len(self.features))):
+            if self._kept is not None:
+                yield part, self._kept[index]
+                continue
+            block = self.features[part] - self.mean
             if self.weights is not None:
                 block *= np.sqrt(self.weights[part])[:, None]
             yield part, block
@@ -139,7 +147,7 @@ class RidgeDesign:
         found = np.zeros((self.features.shape[1], centred.shape[1]))
         for part, block in self._blocks():
             found += block.T @ weighted[part]
-        return self._vectors.T @ found
+        return self._vectors.T @ (found * self._per_scale[:, None])
 
     def _coefficients(self, products: np.ndarray, penalties: np.ndarray) -> np.ndarray:
         """Coefficients of the scaled features, (penalty, d, t)."""
@@ -150,7 +158,7 @@ class RidgeDesign:
         rows = np.zeros((len(penalties), self.features.shape[1], products.shape[1]))
         for part, block in self._blocks():
             rows += block.T @ found[:, part]
-        return rows
+        return rows * self._per_scale[:, None]
 
     def _residuals(
         self, targets: np.ndarray, penalties: np.ndarray
@@ -160,9 +168,11 @@ class RidgeDesign:
         products = self._products(centred)
         coefficients = self._coefficients(products, penalties)
         count, d, t = coefficients.shape
-        flat = coefficients.transpose(1, 0, 2).reshape(d, count * t)
-        for part in _parts(len(self.features)):
-            fitted = self.standardised(self.features[part]) @ flat
+        flat = coefficients.transpose(1, 0, 2).reshape(d, count * t) * self._per_scale[:, None]
+        for part, block in self._blocks():
+            # Rows without weight are not in the blocks, and are predicted all the same.
+            rows = block if self.weights is None else self.features[part] - self.mean
+            fitted = rows @ flat
             fitted = fitted.reshape(-1, count, t).transpose(1, 0, 2)
             own = self._own_shares(part, penalties)
             yield part, (centred[part] - fitted) / (1.0 - own)[:, :, None]
@@ -173,8 +183,10 @@ class RidgeDesign:
         if self._is_primal:
             if self._turned is None:
                 self._turned = np.empty(self.features.shape)
+                vectors = self._vectors * self._per_scale[:, None]
                 for at, block in self._blocks():
-                    np.square(block @ self._vectors, out=self._turned[at])
+                    np.matmul(block, vectors, out=self._turned[at])
+                np.square(self._turned, out=self._turned)
             kept = 1.0 / (self.values + penalties[:, None])
             found = kept @ self._turned[part].T
         else:
@@ -225,7 +237,7 @@ class RidgeDesign:
         centred, middle = self._centred(targets)
         products = self._products(centred)
         scaled = self._coefficients(products, _checked_penalties([penalty]))[0]
-        coefficients = scaled / self.scale[:, None]
+        coefficients = scaled * self._per_scale[:, None]
         return coefficients, middle - self.mean @ coefficients
 
 
@@ -390,7 +402,7 @@ def _checked_penalties(penalties: Sequence[float] | np.ndarray) -> np.ndarray:
 def _checked_weights(weights: np.ndarray | None, n: int) -> np.ndarray | None:
     if weights is None:
         counted = n
-        found = None
+        found: np.ndarray | None = None
     else:
         found = np.asarray(weights, dtype=np.float64)
         if found.shape != (n,) or not (np.isfinite(found) & (found >= 0)).all():

@@ -145,7 +145,7 @@ def _parts(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _moments(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and standard deviation of units over rows, 1 where constant, and which are: (d,) each."""
+    """Mean and standard deviation of units over rows, 1 where constant, and which those are."""
     mean = np.zeros(features.shape[1])
     for part in _parts(rows):
         mean += features[part].sum(axis=0, dtype=np.float64)

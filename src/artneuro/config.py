@@ -16,6 +16,7 @@ from artneuro.core.errors import ConfigError
 from artneuro.core.sources import SourceConfig, load_sources
 from artneuro.datasets.config import CategoryCollection, DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
+from artneuro.datasets.entities_config import EntitiesConfig
 from artneuro.datasets.people_config import People, PeopleSource, WordNetPeople
 from artneuro.datasets.text_config import TextConfig
 from artneuro.dynamics.config import DynamicsConfig
@@ -24,6 +25,7 @@ from artneuro.models.config import ModelConfig
 from artneuro.models.training_config import TrainingConfig
 from artneuro.probing.config import ProbingConfig
 from artneuro.report.config import ReportConfig
+from artneuro.spacetime.config import SpacetimeConfig
 from artneuro.universality.config import UniversalityConfig
 from artneuro.weights.config import WeightsConfig
 
@@ -54,6 +56,9 @@ class Config(Section):
     texts: dict[Name, TextConfig] = Field(
         {}, description="Whole documents as tokens without labels, by name."
     )
+    entities: dict[Name, EntitiesConfig] = Field(
+        {}, description="Tables of entities with their places or dates, by name."
+    )
     activations: ActivationsConfig = Field(
         ActivationsConfig(), description="What is dumped of every model and dataset."
     )
@@ -67,6 +72,9 @@ class Config(Section):
     interventions: InterventionsConfig = Field(
         InterventionsConfig(), description="Units that are changed while a model runs."
     )
+    spacetime: SpacetimeConfig = Field(
+        SpacetimeConfig(), description="Linear models of space and time."
+    )
     dynamics: DynamicsConfig = Field(
         DynamicsConfig(), description="Sparse equations of dynamical systems."
     )
@@ -79,6 +87,12 @@ class Config(Section):
         datasets = self.datasets if self.probing.datasets == "all" else self.probing.datasets
         return [(model, dataset) for model in models for dataset in datasets]
 
+    def mapped(self) -> list[tuple[str, str]]:
+        """The (model, table of entities) pairs whose places and dates are probed."""
+        chosen = self.spacetime.entities
+        tables = list(self.entities) if chosen == "all" else chosen
+        return [(model, table) for model in self.spacetime.models for table in tables]
+
     def used_sources(self) -> list[str]:
         """Names of the pinned sources behind what is probed, sorted."""
         pairs = self.probed()
@@ -89,7 +103,9 @@ class Config(Section):
             found = self.people[people] if people else None
             if isinstance(found, WordNetPeople):
                 names.add(found.source)
-        for model, _ in pairs:
+        for _, table in self.mapped():
+            names.update(self.entities[table].source_names())
+        for model, _ in [*pairs, *self.mapped()]:
             source = self.models[model].source
             if source.kind == "gguf":
                 names.add(source.source)
@@ -232,7 +248,8 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     yield from _training_checks(config)
     yield from _universality_checks(config)
     yield from _role_checks(config)
-    for taken in ("documents", "people", "recipes"):
+    yield from _spacetime_checks(config, sources)
+    for taken in ("documents", "people", "recipes", "entities"):
         if taken in config.models:
             yield f"models.{taken}: this name is taken by a results folder; choose another"
     for name, dataset in config.datasets.items():
@@ -271,6 +288,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         or config.dynamics.in_context.pairs()
         or config.universality.groups
         or config.universality.explanations.pairs
+        or config.mapped()
     )
     if not probed and (config.datasets or not other):
         yield "probing: no model or no dataset is named, so there is nothing to do"
@@ -360,6 +378,48 @@ def _role_checks(config: Config) -> Iterable[str]:
                 f"{key}.n_ctx: sequences of {section.text} have "
                 f"{config.texts[section.text].n_ctx} tokens, not {section.n_ctx}"
             )
+
+
+def _spacetime_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
+    for name, table in config.entities.items():
+        for source in table.source_names():
+            if source not in sources:
+                yield _unknown(f"entities.{name}.parts", source, sources)
+    space = config.spacetime
+    for model in space.models:
+        if model not in config.models:
+            yield _unknown("spacetime.models", model, config.models)
+    named = {
+        "entities": [] if space.entities == "all" else space.entities,
+        "pinning.tables": space.pinning.tables,
+        "ablation.tables": space.ablation.tables,
+    }
+    for key, tables in named.items():
+        for table in tables:
+            if table not in config.entities:
+                yield _unknown(f"spacetime.{key}", table, config.entities)
+    probed = {table for _, table in config.mapped()}
+    for table in probed & set(config.entities):
+        if space.main_prompt not in config.entities[table].prompts:
+            prompts = config.entities[table].prompts
+            yield _unknown(f"entities.{table}.prompts", space.main_prompt, prompts)
+    for key in ("pinning", "ablation"):
+        for table in getattr(space, key).tables:
+            if space.models and table in config.entities and table not in probed:
+                yield f"spacetime.{key}.tables: {table!r} is not among spacetime.entities"
+    for table in space.pinning.tables:
+        if table in config.entities and config.entities[table].target != "time":
+            yield f"spacetime.pinning.tables: {table!r} is of places; time neurons take dates"
+    text = space.ablation.text
+    if space.ablation.tables and text is None:
+        yield "spacetime.ablation.text: it is empty, so there is nothing to read"
+    if text is not None and text not in config.texts:
+        yield _unknown("spacetime.ablation.text", text, config.texts)
+    elif text is not None and space.ablation.n_ctx > config.texts[text].n_ctx:
+        yield (
+            f"spacetime.ablation.n_ctx: sequences of {text} have {config.texts[text].n_ctx} "
+            f"tokens, not {space.ablation.n_ctx}"
+        )
 
 
 def _universality_checks(config: Config) -> Iterable[str]:

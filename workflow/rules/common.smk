@@ -69,6 +69,9 @@ ABLATED = [
 
 IN_CONTEXT = CONFIG.dynamics.in_context.pairs()
 
+# Models and the tables of entities that they read.
+MAPPED = CONFIG.mapped()
+
 # Systems whose equations are looked for in their trajectories.
 IDENTIFIED = CONFIG.dynamics.identified()
 
@@ -100,6 +103,8 @@ CASES = {
     "universality": list(CONFIG.universality.groups),
     "families": EXPLAINED,
     "roles": ROLE_MODELS,
+    "maps": MAPPED,
+    "space_time": MAPPED,
     "dynamics": IDENTIFIED,
     "in_context": IN_CONTEXT,
 }
@@ -119,6 +124,8 @@ wildcard_constraints:
     part=r"\d+",
     recipe=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    entities=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    prompt=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 
 def code(script):
@@ -552,3 +559,102 @@ def reference_statistics(wildcards):
         f"results/universality/{CONFIG.universality.groups[group].reference}/{text}/statistics.parquet"
         for group, text in NAMED_GROUPS.items()
     ]
+
+
+def prompt_path(table, prompt=None):
+    """Input function: a table of the prompt that {model} reads of {entities}."""
+
+    def path(wildcards):
+        tokenizer = CONFIG.tokenizer(wildcards.model)
+        folder = f"results/datasets/{tokenizer}/entities/{wildcards.entities}"
+        return f"{folder}/{prompt or wildcards.prompt}/{table}.parquet"
+
+    return path
+
+
+def main_prompt(folder, name):
+    """A file of the main prompt, for rules without {prompt}."""
+    return f"results/{folder}/{{entities}}/{CONFIG.spacetime.main_prompt}/{name}"
+
+
+def all_prompts(path):
+    """Input function: a file of each prompt of {entities}, in the order of the config."""
+
+    def paths(wildcards):
+        tokenizer = CONFIG.tokenizer(wildcards.model)
+        prompts = CONFIG.entities[wildcards.entities].prompts
+        return expand(path, prompt=prompts, tokenizer=tokenizer, **wildcards)
+
+    return paths
+
+
+def entity_memory(copies):
+    """Resource function: some copies of a layer of {entities}, as far as their number is known."""
+
+    def mem_mb(wildcards, attempt):
+        table = CONFIG.entities[wildcards.entities]
+        rows = table.max_entities or 50_000
+        # A residual stream is at most this wide in a model of so many parameters.
+        width = min(
+            16_384, 0.17 * (CONFIG.parameters_of(wildcards.model) or 1e9) ** 0.45
+        )
+        return int((3000 + copies * 8e-6 * rows * width) * (1 + attempt) / 2)
+
+    return mem_mb
+
+
+def entity_sources(wildcards):
+    """Input function: the fetched packages of a table of entities."""
+    names = CONFIG.entities[wildcards.entities].source_names()
+    return [f"resources/fetched/{name}" for name in names]
+
+
+def entity_files(wildcards):
+    """Input function: the local files of a table of entities that are there."""
+    paths = CONFIG.entities[wildcards.entities].local_paths()
+    return [file for path in dict.fromkeys(paths) for file in existing_files(path)]
+
+
+def entity_tables(table):
+    """A table of each model and the entities that it reads."""
+    return [f"results/spacetime/{m}/{e}/{table}.parquet" for m, e in MAPPED]
+
+
+def prompt_tables(table):
+    """A table of each model, its entities, and each of their prompts."""
+    return [
+        f"results/spacetime/{m}/{e}/{prompt}/{table}.parquet"
+        for m, e in MAPPED
+        for prompt in CONFIG.entities[e].prompts
+    ]
+
+
+def main_tables(table):
+    """A table of each model and its entities, in the main prompt."""
+    prompt = CONFIG.spacetime.main_prompt
+    return [f"results/spacetime/{m}/{e}/{prompt}/{table}.parquet" for m, e in MAPPED]
+
+
+def held_tables(section, table):
+    """A table of each model and the entities whose neurons are held at values."""
+    chosen = getattr(CONFIG.spacetime, section).tables
+    return [
+        f"results/spacetime/{m}/{e}/{table}.parquet" for m, e in MAPPED if e in chosen
+    ]
+
+
+def leakage_tables(wildcards):
+    """Input function: what could leak between the splits of each table of entities."""
+    tables = dict.fromkeys(e for _, e in MAPPED)
+    return [f"results/datasets/entities/{e}/leakage.parquet" for e in tables]
+
+
+def ablation_text(table):
+    """Input function: a table of the text on which neurons of {model} are ablated."""
+
+    def path(wildcards):
+        tokenizer = CONFIG.tokenizer(wildcards.model)
+        text = CONFIG.spacetime.ablation.text
+        return f"results/datasets/{tokenizer}/texts/{text}/{table}.parquet"
+
+    return path

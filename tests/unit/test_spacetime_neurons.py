@@ -15,7 +15,7 @@ from artneuro.core.artifacts import read_json, read_table, write_json, write_tab
 from artneuro.core.errors import DataError
 from artneuro.spacetime.config import NeuronsConfig
 from artneuro.spacetime.neurons import find_entity_neurons
-from artneuro.spacetime.neurons_choose import candidate_neurons, draw_controls
+from artneuro.spacetime.neurons_choose import choose_neurons, draw_controls
 from artneuro.spacetime.neurons_cosines import (
     expected_largest_cosine,
     largest_cosine_tail,
@@ -24,7 +24,7 @@ from artneuro.spacetime.neurons_cosines import (
 from artneuro.spacetime.neurons_projections import correlations_by_type, rank_correlations
 from artneuro.spacetime.ridge import RidgeDesign
 from tests.probing_example import write_store
-from tests.tiny_models import make_model, write_info
+from tests.tiny_models import VOCAB, make_model, write_info
 
 WIDTH, LAYERS, N = 32, 3, 240
 # Block, neuron and kind of what is planted along the direction of "latitude" at each layer.
@@ -60,7 +60,14 @@ def write_world(folder: Path, world, architecture: str) -> dict[str, Path]:
     write_info(folder / "weights", folder / "model.json")
     write_store(folder / "activations.zarr", residual, "resid_post")
     index = pl.Series("sequence", np.arange(N), dtype=pl.Int32)
-    write_table(pl.DataFrame([index.alias("row"), index]), folder / "rows.parquet")
+    # Names of one or two tokens behind the document token.
+    end = pl.Series("end", 2 + np.arange(N) % 2, dtype=pl.Int32)
+    rows = pl.DataFrame([index.alias("row"), index, (end - 1).alias("start"), end])
+    write_table(rows, folder / "rows.parquet")
+    ids = np.random.default_rng(1).integers(1, VOCAB, (N, 3))
+    ids[:, 0] = 0
+    tokens = pl.Series("tokens", ids, dtype=pl.Array(pl.Int32, 3))
+    write_table(pl.DataFrame([tokens]), folder / "tokens.parquet")
     write_table(pl.DataFrame([index, index.alias("entity")]), folder / "sequences.parquet")
     entities = pl.DataFrame(
         {
@@ -91,6 +98,7 @@ def write_world(folder: Path, world, architecture: str) -> dict[str, Path]:
         for name, file in (
             ("weights", "weights"), ("model_info", "model.json"),
             ("activations", "activations.zarr"), ("rows", "rows.parquet"),
+            ("tokens", "tokens.parquet"),
             ("sequences", "sequences.parquet"), ("entities", "entities.parquet"),
             ("directions", "directions.zarr"),
         )
@@ -163,6 +171,9 @@ def test_planted_neurons_are_found(tmp_path, world, architecture):
     assert min(reader["spearman_by_type"]) > 0.9
     # Activations of this world vary most along the targets, so that any neuron tells something.
     assert reader["spearman_controls_median"] < 0.8 < abs(reader["spearman"])
+    # Names of random tokens tell no activation of where they are.
+    assert neurons["activation_spearman"].abs().max() < 0.6
+    assert neurons["activation_std"].min() > 0
     # The projections are those that the correlations are of.
     of_reader = projections.filter(
         target="latitude", weights=kinds[0], layer=READER[0], neuron=READER[1]
@@ -266,16 +277,19 @@ def test_rank_correlations_are_scipys():
     np.testing.assert_allclose(by_type[1, :3], rank_correlations(values[15:], truth[15:])[:3])
 
 
-def test_candidates_of_gated_models_are_not_chosen_by_the_linear_part():
+def test_neurons_are_chosen_by_the_weaker_of_two_correlations():
     table = pl.DataFrame(
         {
-            "weights": ["input", "gate", "output", "output"],
+            "target": ["latitude", "longitude", "latitude", "longitude"],
             "layer": [1, 1, 2, 2],
             "neuron": [4, 5, 6, 6],
-            "spearman_train": [0.9, -0.7, 0.5, None],
+            "spearman_train": [0.9, -0.6, 0.6, 0.8],
+            "activation_spearman": [0.9, 0.1, 0.2, 0.3],
+            "activation_spearman_train": [0.1, -0.7, 0.5, None],
         }
     )
-    assert candidate_neurons(table) == [(1, 5), (2, 6)]
-    assert candidate_neurons(table.filter(pl.col("weights") != "gate"))[0] == (1, 4)
+    chosen = choose_neurons(table, 2)
+    assert chosen.rows() == [("longitude", 1, 5, 0.1), ("latitude", 2, 6, 0.2)]
     controls = draw_controls(1, 8, {(1, 5), (2, 0)}, 9, seed=0)
     assert sorted(controls) == [(1, u) for u in (0, 1, 2, 3, 4, 6, 7)]
+    assert len(draw_controls(1, 8, set(), 3, seed=0)) == 3

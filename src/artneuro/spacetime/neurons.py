@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 
 from artneuro.core.artifacts import write_table
 from artneuro.core.errors import DataError
 from artneuro.models.info import ModelShape, read_model_info
+from artneuro.models.loading import load_model
 from artneuro.probing.data import random_generator
 from artneuro.spacetime.config import NeuronsConfig
 from artneuro.spacetime.data import EntityActivations, load_entity_activations
+from artneuro.spacetime.neurons_activations import measure_activations
 from artneuro.spacetime.neurons_cosines import (
     OUTPUT,
     Directions,
@@ -51,6 +54,8 @@ class NeuronFacts:
 
     n_neurons: int
     n_found: int
+    device: str
+    compute_dtype: str
     n_train: int
     n_test: int
     seed: int
@@ -63,6 +68,7 @@ def find_entity_neurons(
     model_info: Path,
     activations: Path,
     rows: Path,
+    tokens: Path,
     sequences: Path,
     entities: Path,
     directions: Path,
@@ -71,6 +77,9 @@ def find_entity_neurons(
     model: str,
     table: str,
     seed: int = 0,
+    dtype: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
     trust_remote_code: bool = False,
 ) -> NeuronFacts:
     """Find neurons that read or write along probes' directions, and project activations on them.
@@ -79,9 +88,11 @@ def find_entity_neurons(
     ----------
     config : NeuronsConfig
     weights, model_info : Path
-        Model folder, which is read layer by layer, and `model.json`.
+        Model folder and `model.json`.
     activations, rows, sequences, entities : Path
         As in `load_entity_activations`.
+    tokens : Path
+        The tokens of the prompt that the activations are of.
     directions : Path
         The `directions.zarr` of the probes of these activations.
     neurons, projections : Path
@@ -89,9 +100,9 @@ def find_entity_neurons(
     model, table : str
         Names for the tables: of the model and of the table of entities.
     seed : int
-        Of shuffled targets, random directions and control neurons.
-    trust_remote_code : bool
-        As in `artneuro.models.loading.load_model`.
+        Of shuffled targets, random directions, control neurons, and entities.
+    dtype, device, threads, trust_remote_code
+        As in `artneuro.activations.dump.dump_activations`.
 
     Returns
     -------
@@ -112,8 +123,11 @@ def find_entity_neurons(
     divides it, on the neuron's weights with the norm's gain. `spearman` is over the test rows, on
     which nothing was chosen; what is chosen goes by `spearman_train`. Beside it: the largest of
     `n_random` random directions and of `n_controls` ordinary neurons of that layer on the same rows
-    (both by size), and the median of the latter.
+    (both by size), and the median of the latter. Activations are measured on some entities of each
+    split: see `measure_activations`.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     shape = read_model_info(model_info).shape
     data = load_entity_activations(activations, rows, sequences, entities)
     known = read_directions(directions, data.layers)
@@ -126,6 +140,8 @@ def find_entity_neurons(
     found = search_neurons(weights, shape, known, _shuffled(data, known, seed), config.top)
     epsilon = norm_epsilon(weights, trust_remote_code)
     described, values = _project(found, weights, shape, data, epsilon, seed)
+    lm = load_model(weights, dtype, device, trust_remote_code)
+    described = measure_activations(lm, described, data, tokens, rows, seed)
     names = [pl.lit(model).alias("model"), pl.lit(table).alias("entities")]
     for frame, schema, path in (
         (described, NEURONS_SCHEMA, neurons),
@@ -136,8 +152,9 @@ def find_entity_neurons(
     n_neurons = found.unique(["layer", "neuron"]).height
     log.info("%d neurons along the directions of %s", n_neurons, ", ".join(known.target_names))
     return NeuronFacts(
-        shape.n_layers * shape.d_mlp, n_neurons, n_train, len(data.train) - n_train, seed
-    )
+        shape.n_layers * shape.d_mlp, n_neurons, str(lm.device), lm.dtype, n_train,
+        len(data.train) - n_train, seed,
+    )  # fmt: skip
 
 
 def _shuffled(data: EntityActivations, known: Directions, seed: int) -> np.ndarray:
@@ -173,42 +190,37 @@ def _project(
     )
     described: list[pl.DataFrame] = []
     kept: dict[tuple[str, str, int, int], np.ndarray] = {}
-    random: dict[tuple[int, str], float | None] = {}
+    random: dict[int, np.ndarray] = {}
+    test = ~data.train
     for part, kind, residual in _layers(found, weights, shape, data, epsilon):
         probe = probed_layer(part.layer, kind)
         vectors = vectors_of(part)[kind].astype(np.float32)
         # Biases move no rank, but make a projection what the neuron would read.
         bias = part.bias_in if kind != OUTPUT and part.w_up is None else None
+        if probe not in random:
+            random[probe] = rank_correlations(residual[test] @ directions, data.targets[test])
+        here = found.filter(pl.col("layer") == part.layer, pl.col("weights") == kind)
+        others = np.setdiff1d(np.arange(shape.d_mlp), here["neuron"].to_numpy())
+        order = random_generator(seed, "controls", part.layer, kind).permutation(others)[:CONTROLS]
+        controls = rank_correlations(residual[test] @ vectors[order].T, data.targets[test])
         for i, target in enumerate(data.target_names):
-            here = found.filter(
-                pl.col("layer") == part.layer,
-                pl.col("weights") == kind,
-                pl.col("target") == target,
-            )
-            if here.is_empty():
-                continue
-            truth, test = data.targets[:, i], ~data.train
-            if (probe, target) not in random:
-                drawn = rank_correlations(residual[test] @ directions, truth[test])
-                random[probe, target] = _largest(drawn)
-            units = here["neuron"].to_numpy()
-            others = np.setdiff1d(np.arange(shape.d_mlp), units)
-            order = random_generator(seed, "controls", part.layer, kind).permutation(others)
-            controls = rank_correlations(residual[test] @ vectors[order[:CONTROLS]].T, truth[test])
+            of_target = here.filter(pl.col("target") == target)
+            units = of_target["neuron"].to_numpy()
             values = residual @ vectors[units].T
             if bias is not None:
                 values += bias[units].astype(np.float32)
-            described.append(
-                _describe(here, values, truth, data).with_columns(
-                    pl.lit(RANDOM_DIRECTIONS).alias("n_random"),
-                    pl.lit(random[probe, target]).alias("spearman_random"),
-                    pl.lit(len(controls)).alias("n_controls"),
-                    pl.lit(_largest(controls)).alias("spearman_controls"),
-                    pl.lit(_median(controls)).alias("spearman_controls_median"),
-                )
-            )
             for unit, column in zip(units.tolist(), values.T, strict=True):
                 kept[target, kind, part.layer, unit] = column
+            if len(units):
+                described.append(
+                    _describe(of_target, values, data.targets[:, i], data).with_columns(
+                        pl.lit(RANDOM_DIRECTIONS).alias("n_random"),
+                        pl.lit(_largest(random[probe][i])).alias("spearman_random"),
+                        pl.lit(len(order)).alias("n_controls"),
+                        pl.lit(_largest(controls[i])).alias("spearman_controls"),
+                        pl.lit(_median(controls[i])).alias("spearman_controls_median"),
+                    )
+                )
     table = pl.concat(described).sort("target", "weights", "rank")
     best = (
         table.sort(pl.col("spearman_train").abs(), descending=True, nulls_last=True)

@@ -3,120 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from artneuro.activations.rows import read_tokens
-from artneuro.core.artifacts import read_table
-from artneuro.core.errors import DataError
+from artneuro.datasets.prompts import make_prompts
+from artneuro.datasets.prompts_config import PromptConfig
+from artneuro.datasets.tokenizer import TextTokenizer
 from artneuro.interventions.measure import Spans, unit_activations
 from artneuro.models.loading import LanguageModel
 from artneuro.probing.data import random_generator
-from artneuro.spacetime.data import targets_of
-from artneuro.spacetime.neurons_cosines import INPUT
+from artneuro.spacetime.neurons_activations import BATCH_TOKENS, SAMPLE
 from artneuro.spacetime.neurons_projections import rank_correlations
-
-# Training entities on which activations are measured, and neurons that are chosen from.
-SAMPLE, CANDIDATES = 256, 20
-# Tokens of a forward pass.
-BATCH_TOKENS = 2048
-
-
-@dataclass(frozen=True)
-class NamedTokens:
-    """Some training entities as a model reads them.
-
-    Attributes
-    ----------
-    ids : ndarray of int32, shape (sequence, position)
-    spans : Spans
-        The probed token of each.
-    targets : ndarray of float64, shape (entity, target)
-    target_names : tuple of str
-    """
-
-    ids: np.ndarray
-    spans: Spans
-    targets: np.ndarray
-    target_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class MeasuredNeuron:
-    """A neuron with its activations on training entities.
+    """A neuron with its activation at the last tokens of names.
 
     Attributes
     ----------
     layer, neuron : int
-    target : str
-        The target that its activation follows most.
-    spearman : float
-        Of its activation with that target; NaN for a neuron that does not move.
     mean, std : float
         Of its activation.
+    spearman : float
+        Of its activation with the time or the coordinate of what is named; NaN for a neuron whose
+        activation is constant.
     """
 
     layer: int
     neuron: int
-    target: str
-    spearman: float
     mean: float
     std: float
+    spearman: float
 
 
-def draw_entities(
-    tokens: Path, rows: Path, sequences: Path, entities: Path, seed: int, n: int = SAMPLE
-) -> NamedTokens:
-    """Draw entities of the split train with the tokens of their prompts.
+def choose_neurons(neurons: pl.DataFrame, n: int) -> pl.DataFrame:
+    """Neurons along the directions that tell a target most on training entities.
 
-    Parameters
-    ----------
-    tokens, sequences : Path
-        Tables of the prompt.
-    rows : Path
-        The rows of its activations: the probed spans.
-    entities : Path
-        The table of entities.
-    seed : int
-    n : int
-        Entities to draw; all, if they are fewer.
-
-    Raises
-    ------
-    DataError
-        If the tables do not belong together.
-    """
-    known = read_table(entities)
-    found = (
-        read_table(rows, ["sequence", "end"])
-        .join(
-            read_table(sequences, ["sequence", "entity"]),
-            on="sequence",
-            how="left",
-            maintain_order="left",
-        )
-        .join(known, on="entity", how="left", maintain_order="left")
-    )
-    ids = read_tokens(tokens)
-    if found["split"].null_count() or found["end"].max() > ids.shape[1]:
-        raise DataError(
-            "rows of the activations belong to no entity, or to none of the tokens",
-            where=f"{rows} against {entities}",
-            fix="delete the activations and run snakemake again",
-        )
-    names = targets_of(known, str(entities))
-    train = found.filter(pl.col("split") == "train")
-    order = random_generator(seed, "sample").permutation(train.height)[:n]
-    train = train[np.sort(order)]
-    end = train["end"].to_numpy()
-    spans = Spans(train["sequence"].to_numpy(), end - 1, end)
-    return NamedTokens(ids, spans, train.select(names).to_numpy().astype(np.float64), names)
-
-
-def candidate_neurons(neurons: pl.DataFrame, n: int = CANDIDATES) -> list[tuple[int, int]]:
-    """Neurons along the directions whose projections follow a target most on training rows.
+    A neuron counts as much as the weaker of two correlations with the target: of what its weights
+    read or write, and of its activation. The first alone would choose neurons that do not fire so,
+    and the second alone, of many neurons on few entities, chance.
 
     Parameters
     ----------
@@ -126,45 +53,54 @@ def candidate_neurons(neurons: pl.DataFrame, n: int = CANDIDATES) -> list[tuple[
 
     Returns
     -------
-    list of (layer, neuron)
-        The most telling first. In models with gates, neurons are not chosen by the linear part:
-        what it reads has an effect only where the gate is open.
+    DataFrame
+        `target`, `layer`, `neuron`, `activation_spearman` (on test entities) of at most n different
+        neurons, the most telling first.
     """
-    if (neurons["weights"] != INPUT).any() and "gate" in neurons["weights"]:
-        neurons = neurons.filter(pl.col("weights") != INPUT)
-    best = (
-        neurons.drop_nulls("spearman_train")
-        .sort(pl.col("spearman_train").abs(), descending=True)
+    both = ["spearman_train", "activation_spearman_train"]
+    return (
+        neurons.drop_nulls(both)
+        .sort(pl.min_horizontal(pl.col(both).abs()), descending=True, maintain_order=True)
         .unique(["layer", "neuron"], keep="first", maintain_order=True)
+        .head(n)
+        .select("target", "layer", "neuron", "activation_spearman")
     )
-    return best.select("layer", "neuron").rows()[:n]
 
 
 def measure_neurons(
-    lm: LanguageModel, named: NamedTokens, units: list[tuple[int, int]]
+    lm: LanguageModel,
+    tokenizer: TextTokenizer,
+    entities: pl.DataFrame,
+    target: str,
+    units: list[tuple[int, int]],
+    seed: int,
 ) -> list[MeasuredNeuron]:
-    """Activations of neurons at the probed tokens, and which target they follow most.
+    """Activations of neurons at the last tokens of the names of some training entities.
 
     Parameters
     ----------
     lm : LanguageModel
-    named : NamedTokens
+    tokenizer : TextTokenizer
+    entities : DataFrame
+        The table of entities, of which `SAMPLE` of the split train are drawn.
+    target : str
+        Column of their times or of a coordinate.
     units : list of (layer, neuron)
+    seed : int
     """
-    values = unit_activations(lm, named.ids, named.spans, "mlp_post", units, BATCH_TOKENS)
-    follows = np.stack([rank_correlations(values.T, t) for t in named.targets.T])
-    size = np.nan_to_num(np.abs(follows), nan=-1.0)
-    found = []
-    for i, (layer, neuron) in enumerate(units):
-        target = int(size[:, i].argmax())
-        active = values[i].astype(np.float64)
-        found.append(
-            MeasuredNeuron(
-                layer, neuron, named.target_names[target], float(follows[target, i]),
-                float(active.mean()), float(active.std()),
-            )
-        )  # fmt: skip
-    return found
+    train = entities.filter(pl.col("split") == "train")
+    order = random_generator(seed, "sample").permutation(train.height)[:SAMPLE]
+    train = train[np.sort(order)]
+    prompts = make_prompts(PromptConfig(), tokenizer, train)
+    spans = Spans(*(prompts.labels[k].to_numpy() for k in ("sequence", "start", "end")))
+    values = unit_activations(lm, prompts.dataset.tokens, spans, "mlp_post", units, BATCH_TOKENS)
+    follows = rank_correlations(values.T, train[target].to_numpy())
+    return [
+        MeasuredNeuron(layer, neuron, float(active.mean()), float(active.std()), float(follow))
+        for (layer, neuron), active, follow in zip(
+            units, values.astype(np.float64), follows, strict=True
+        )
+    ]
 
 
 def draw_controls(

@@ -45,21 +45,20 @@ def rank_correlations(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : ndarray, shape (row, column)
-    truth : ndarray, shape (row,)
+    truth : ndarray, shape (row,) or (row, target)
 
     Returns
     -------
-    ndarray of float64, shape (column,)
+    ndarray of float64, shape (column,) or (target, column)
         NaN where a column or the truth is constant.
     """
     if len(truth) < 2:
-        return np.full(values.shape[1], np.nan)
-    ranks = stats.rankdata(values, axis=0)
+        return np.full((*truth.shape[1:], values.shape[1]), np.nan)
+    ranks, order = (stats.rankdata(v, axis=0) for v in (values, truth))
     ranks -= ranks.mean(axis=0)
-    order = stats.rankdata(truth)
-    order -= order.mean()
-    size = np.sqrt(np.square(ranks).sum(axis=0) * np.square(order).sum())
-    return np.divide(order @ ranks, size, out=np.full(len(size), np.nan), where=size > 0)
+    order -= order.mean(axis=0)
+    size = np.sqrt(np.multiply.outer(np.square(order).sum(axis=0), np.square(ranks).sum(axis=0)))
+    return np.divide(order.T @ ranks, size, out=np.full(size.shape, np.nan), where=size > 0)
 
 
 def correlations_by_type(

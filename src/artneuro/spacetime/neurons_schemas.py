@@ -28,6 +28,11 @@ NEURONS_SCHEMA = pl.Schema(
         "n_controls": pl.Int32(),
         "spearman_controls": pl.Float64(),
         "spearman_controls_median": pl.Float64(),
+        "activation_spearman": pl.Float64(),
+        "activation_spearman_train": pl.Float64(),
+        "activation_mean": pl.Float64(),
+        "activation_std": pl.Float64(),
+        "activation_spearman_controls": pl.Float64(),
         "types": pl.List(pl.String()),
         "n_by_type": pl.List(pl.Int32()),
         "spearman_by_type": pl.List(pl.Float64()),
@@ -47,11 +52,11 @@ PROJECTIONS_SCHEMA = pl.Schema(
     }
 )
 
-# What was measured of a neuron before it was held: both tables of interventions have it.
+# Rank correlation of the activation with the target, and the activation's moments.
 _MEASURED = {
+    "activation_spearman": pl.Float64(),
     "activation_mean": pl.Float64(),
     "activation_std": pl.Float64(),
-    "spearman": pl.Float64(),
 }
 
 PINNED_SCHEMA = pl.Schema(

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Widths are rounded up to this: kernels are faster, and fewer shapes occur.
+# Widths are rounded up to this: kernels are faster, and fewer shapes occur. Names are so short that
+# the padding would cost more.
 WIDTH_MULTIPLE = 8
+EXACT_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def make_plan(
     """
     ids, first, counts = np.unique(sequence, return_index=True, return_counts=True)
     length = np.maximum.reduceat(end, first)
-    width = np.minimum(-(-length // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, n_ctx)
+    rounded = np.minimum(-(-length // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, n_ctx)
+    width = np.where(length <= EXACT_WIDTH, length, rounded)
     order = np.lexsort((ids, -length, first // shard_rows))
     batches: list[list[int]] = []
     window = tokens = rows = -1

@@ -21,7 +21,7 @@ from artneuro.activations.aggregate import Aggregation
 from artneuro.activations.check import check_store
 from artneuro.activations.config import ActivationsConfig
 from artneuro.activations.consolidate import divide_rows, write_store
-from artneuro.activations.extract import extract_parts
+from artneuro.activations.extract import extract_parts, shared_prefix
 from artneuro.activations.parts import Layout, PartFolder
 from artneuro.activations.plan import Part, make_plan
 from artneuro.activations.rows import build_rows, read_tokens
@@ -53,7 +53,9 @@ class DumpFacts:
     device, compute_dtype : str
         Where the model ran, and in which type.
     n_rows, n_tokens : int
-        Rows of the store, and tokens that were run for them, padding included.
+        Rows of the store, and tokens that were read for them, padding included.
+    n_prefix : int
+        First tokens that all sequences share and that were run once instead.
     n_parts, n_resumed : int
         Parts of the work, and how many of them were there from an interrupted run.
     forward_seconds, tokens_per_second : float
@@ -68,6 +70,7 @@ class DumpFacts:
     compute_dtype: str
     n_rows: int
     n_tokens: int
+    n_prefix: int
     n_parts: int
     n_resumed: int
     forward_seconds: float
@@ -159,6 +162,7 @@ def dump_activations(
     units = {site: units_of(site, info.shape, ids.shape[1]) for site in config.sites}
     layout = Layout(units, layers, config.dtype)
     plan = plan_dump(config, layout, table, ids.shape[1])
+    prefix = shared_prefix(ids, table, plan, layout.units)
 
     lm = load_model(weights, dtype, device, trust_remote_code)
     identity = _identity(config, layout, info, lm, aggregation)
@@ -189,6 +193,7 @@ def dump_activations(
         parts,
         aggregation=aggregation,
         gather_tokens=config.batch_tokens,
+        prefix=prefix,
         on_batch=counter.add,
     )
     forward_seconds = time.perf_counter() - started
@@ -226,6 +231,7 @@ def dump_activations(
         compute_dtype=lm.dtype,
         n_rows=table.height,
         n_tokens=count_tokens(plan),
+        n_prefix=prefix,
         n_parts=len(plan),
         n_resumed=len(plan) - len(todo),
         forward_seconds=round(forward_seconds, 3),

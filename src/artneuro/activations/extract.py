@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,10 @@ from artneuro.models.hooks import tapped
 from artneuro.models.loading import LanguageModel
 from artneuro.models.sites import hook_name
 
+# Where a prefix saves less than this share of the tokens, copying its keys and values is not
+# worth it.
+MIN_SAVED = 0.1
+
 
 def extract_parts(
     lm: LanguageModel,
@@ -26,6 +32,7 @@ def extract_parts(
     *,
     aggregation: Aggregation,
     gather_tokens: int,
+    prefix: int = 0,
     on_batch: Callable[[int], None] = lambda n_tokens: None,
 ) -> None:
     """Compute parts and write them, the writing overlapped with the forward passes.
@@ -46,6 +53,8 @@ def extract_parts(
         How the tokens of a span become one row.
     gather_tokens : int
         Tokens whose activations are gathered at once, at most.
+    prefix : int
+        First tokens that all sequences share, from `shared_prefix`: they are run once.
     on_batch : callable
         Called with the number of tokens (padding included) of each finished batch.
 
@@ -58,7 +67,8 @@ def extract_parts(
         return
     layout, cuda = parts.layout, lm.device.type == "cuda"
     index = {layer: i for i, layer in enumerate(layout.layers)}
-    start, end = rows["start"].to_numpy(), rows["end"].to_numpy()
+    start, end = rows["start"].to_numpy() - prefix, rows["end"].to_numpy() - prefix
+    past = _read_prefix(lm, tokens[:1, :prefix]) if prefix else None
     by_number = {part.number: part for part in todo}
     current: tuple[PartBuffer, int, SpanReducer] | None = None
 
@@ -89,12 +99,12 @@ def extract_parts(
                     batch.where,
                     start[batch.rows],
                     end[batch.rows],
-                    batch.width,
+                    batch.width - prefix,
                     aggregation,
                     gather_tokens,
                 )
                 current = (buffer, at, reduce)
-                run(_to_device(tokens, batch, lm.device))
+                run(_to_device(tokens, batch, prefix, lm.device), _repeated(past, batch))
                 at += len(batch.rows)
                 on_batch(len(batch.sequences) * batch.width)
             if cuda:
@@ -106,8 +116,55 @@ def extract_parts(
             writer.submit(part.number, buffer)
 
 
-def _to_device(tokens: np.ndarray, batch: Batch, device: torch.device) -> torch.Tensor:
-    ids = torch.from_numpy(tokens[batch.sequences, : batch.width].astype(np.int64))
+def shared_prefix(
+    tokens: np.ndarray, rows: pl.DataFrame, plan: Sequence[Part], sites: Iterable[str]
+) -> int:
+    """How many first tokens of all sequences are the same and worth to be run once.
+
+    Parameters
+    ----------
+    tokens : ndarray, shape (n_sequences, n_ctx)
+        Token ids.
+    rows : DataFrame
+        `start` of every row: a span is never within the prefix.
+    plan : sequence of Part
+        The whole work, so that a resumed run decides as an undisturbed one.
+    sites : iterable of str
+        Sites that are read; patterns of attention are of whole sequences.
+
+    Returns
+    -------
+    int
+        0 where there is nothing to gain.
+    """
+    if "attn_pattern" in sites:
+        return 0
+    differs = (tokens != tokens[:1]).any(axis=0)
+    same = int(np.argmax(differs)) if differs.any() else tokens.shape[1]
+    length = min(same, int(rows["start"].to_numpy().min()))
+    widths = np.array([(b.width, len(b.sequences)) for part in plan for b in part.batches])
+    saved = length * widths[:, 1].sum() / (widths[:, 0] * widths[:, 1]).sum()
+    return length if saved >= MIN_SAVED else 0
+
+
+def _read_prefix(lm: LanguageModel, tokens: np.ndarray) -> Any:
+    """Keys and values of one sequence of tokens in every layer."""
+    ids = torch.from_numpy(tokens.astype(np.int64)).to(lm.device)
+    with torch.inference_mode():
+        return lm.model(input_ids=ids, use_cache=True).past_key_values
+
+
+def _repeated(past: Any, batch: Batch) -> Any:
+    """A copy of a prefix's keys and values for each sequence of a batch."""
+    if past is None:
+        return None
+    own = copy.deepcopy(past)
+    own.batch_repeat_interleave(len(batch.sequences))
+    return own
+
+
+def _to_device(tokens: np.ndarray, batch: Batch, prefix: int, device: torch.device) -> torch.Tensor:
+    ids = torch.from_numpy(tokens[batch.sequences, prefix : batch.width].astype(np.int64))
     if device.type == "cuda":
         return ids.pin_memory().to(device, non_blocking=True)
     return ids

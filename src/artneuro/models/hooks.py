@@ -96,7 +96,7 @@ class _Reached(Exception):
 
 
 Consumer = Callable[[str, int, torch.Tensor], None]
-Runner = Callable[[torch.Tensor], None]
+Runner = Callable[..., None]
 
 
 @contextmanager
@@ -126,10 +126,11 @@ def tapped(
 
     Yields
     ------
-    callable (tokens) -> None
-        Runs the model on tokens (batch, position) in inference mode. No attention mask is
-        passed: a sequence padded on the right is read correctly at its own positions, because
-        attention is causal.
+    callable (tokens, past=None) -> None
+        Runs the model on tokens (batch, position) in inference mode, behind the positions whose
+        keys and values `past` has (a cache of transformers, which grows by these tokens). No
+        attention mask is passed: a sequence padded on the right is read correctly at its own
+        positions, because attention is causal.
     """
     adapter = adapter_of(architecture)
     wanted = [s for s in SITES if s in {parse_site(name)[0] for name in sites}]
@@ -160,10 +161,10 @@ def tapped(
 
             handles.append(module.register_forward_hook(after))
 
-    def run(tokens: torch.Tensor) -> None:
+    def run(tokens: torch.Tensor, past: Any = None) -> None:
         with torch.inference_mode():
             try:
-                model(input_ids=tokens, use_cache=False)
+                model(input_ids=tokens, past_key_values=past, use_cache=past is not None)
             except _Reached:
                 return
         raise ModelError(

@@ -61,7 +61,7 @@ TWO_SQUARES = {
             "geometries": [
                 {"type": "Polygon", "arcs": [[0, 1]], "id": 7, "properties": {"name": "West"}},
                 {"type": "MultiPolygon", "arcs": [[[-3, -1]]], "properties": {"name": "East"}},
-                {"type": None} | {"type": "Point", "coordinates": [0, 0]},
+                {"type": "Point", "coordinates": [0, 0]},
             ],
         },
         "land": {"type": "Polygon", "arcs": [[1, -3]]},
@@ -124,10 +124,7 @@ def test_the_path_shows_both_ends_of_what_crosses_the_edge():
     assert frame.height == pytest.approx(180)
     chukotka = np.array([[178.0, 66], [182, 66], [182, 68], [178, 68], [178, 66]])
     drawn = path_of([chukotka], frame, closed=True)
-    assert drawn == "M358,24L362,24L362,22L358,22L358,24ZM-2,24L2,24L2,22L-2,22L-2,24Z".replace(
-        "M358,24L362,24L362,22L358,22L358,24ZM-2,24L2,24L2,22L-2,22L-2,24Z",
-        "M-2,24L2,24L2,22L-2,22L-2,24ZM358,24L362,24L362,22L358,22L358,24Z",
-    )
+    assert drawn == "M-2,24L2,24L2,22L-2,22L-2,24ZM358,24L362,24L362,22L358,22L358,24Z"
     assert (
         path_of([np.array([[0.0, 0], [0.1, 0], [9, 0]])], frame, closed=False) == "M180,90L189,90"
     )
@@ -190,8 +187,7 @@ def test_labels_hide_neither_each_other_nor_marks():
 
 def test_numbers_are_said_as_a_reader_says_them():
     assert year(1986.7) == "1986"
-    assert year(-43.5) == "44 BC"
-    assert year(0.5) == "1 BC"
+    assert year(-43.5) == "−44"
     assert year(None) == "–"
     assert distance(1234.4) == "1\u202f234\u00a0km"
     assert distance(0.44) == "0.4\u00a0km"
@@ -367,7 +363,8 @@ def write(folder, name, table):
 def holdout_rows() -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "model": ["tiny"] * 3, "entities": ["world"] * 3, "kind": ["block"] * 2 + ["entity_type"],
+            "model": ["tiny"] * 3, "entities": ["world"] * 3,
+            "kind": ["block", "block", "entity_type"],
             "unit": ["country 1", "country 2", "city"], "n_held_out": [12, 11, 60],
             "true_latitude": [10.0, 20, 0], "true_longitude": [10.0, 20, 0],
             "predicted_latitude": [5.0, 9, 0], "predicted_longitude": [2.0, 8, 0],
@@ -427,7 +424,8 @@ def test_the_page_says_what_the_tables_say(tmp_path):
     names = tree.xpath("//figure[h3='Some by name']//g[@class='arrows']//title/text()")
     assert len(names) == 20
     assert names[0].startswith("place 57, country 2: predicted ")
-    assert tree.xpath("//symbol[@id='ground-world']/path[@class='land']/@d")[0] == "" or True
+    (land,) = tree.xpath("//symbol[@id='ground-world']/path[@class='land']/@d")
+    assert land.startswith("M")
     # With a second model, the better one comes first.
     text, tree = build(
         tmp_path, [write(tmp_path, "world", world), write(tmp_path, "better", better)]

@@ -147,10 +147,12 @@ class SparqlClient:
         last, from_it_on = "", False
         # That a page was short is known only when a further subject follows.
         short: list[tuple[int, str]] = []
+        n_rows = most_rows = 0
         while rows := self.select(page(last, from_it_on)):
             groups = [
                 (s, list(found)) for s, found in groupby(rows, key=lambda row: row["s"].value)
             ]
+            n_rows, most_rows = len(rows), max(most_rows, len(rows))
             self._check_order([s for s, _ in groups], last, from_it_on)
             if len(groups) > 1 or not from_it_on:
                 self._note_short(short, page_size, pages)
@@ -166,6 +168,9 @@ class SparqlClient:
             last, from_it_on = groups[-1][0], len(groups) > 1
         if from_it_on:
             raise self._changed(last)
+        # Nothing follows the last subject, but as many rows as ever came are a limit's mark.
+        if pages.n_short and n_rows == most_rows:
+            pages.cut.append(last)
 
     def _check_order(self, subjects: list[str], last: str, from_it_on: bool) -> None:
         if from_it_on and subjects[0] > last:

@@ -109,9 +109,11 @@ def test_every_day_of_the_calendar_and_no_other():
 
 
 def test_a_day_comes_before_the_year_that_it_lies_in():
-    days = [PartialDate(1985), PartialDate(1986, 3, 4), PartialDate(1986, 3), PartialDate(1986)]
-    assert sorted(days[::-1], key=lambda found: found.order) == days
-    assert [found.middle() for found in days[2:]] == ["1986-03-15", "1986-07-02"]
+    day, month, year = PartialDate(1986, 3, 4), PartialDate(1986, 3), PartialDate(1986)
+    mixed = [year, month, PartialDate(1985), day]
+    ordered = sorted(mixed, key=lambda found: found.order)
+    assert ordered == [PartialDate(1985), day, month, year]
+    assert [month.middle(), year.middle()] == ["1986-03-15", "1986-07-02"]
     # The second of July is the middle of a year that is no leap year.
     assert dt.date(1986, 7, 2).timetuple().tm_yday == (365 + 1) / 2
 

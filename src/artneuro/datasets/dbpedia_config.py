@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from artneuro.core.config import Name, Section
-from artneuro.datasets.pageviews_config import Pageviews
+from artneuro.datasets.pageviews_config import DumpedPageviews, Pageviews
 from artneuro.datasets.polite_config import PoliteConfig
 
 # Local names of DBpedia's ontology and resources; they stand in queries, so no other characters.
@@ -132,6 +132,10 @@ class DbpediaConfig(Section):
     def all_queries(self) -> dict[str, DbpediaQuery]:
         """The queries, by entity type."""
         return self.queries or (PLACES if self.table == "places" else WORKS)
+
+    def local_paths(self) -> list[str]:
+        """Files of page views, or shell patterns of them, that the table is made from."""
+        return self.pageviews.paths if isinstance(self.pageviews, DumpedPageviews) else []
 
     @model_validator(mode="after")
     def _works_are_dated(self) -> DbpediaConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from artneuro.datasets.dbpedia_config import DbpediaQuery
 from artneuro.datasets.sparql import quoted
 
@@ -38,6 +40,7 @@ def page_query(query: DbpediaQuery, after: str, from_it_on: bool, page_size: int
 
     The inner query chooses the things by their type alone. Whatever else a thing may lack, it has
     a row of its type, so that no page is empty before the last one.
+    DISTINCT has a query of its own: Virtuoso loses the order where both are in one.
 
     Parameters
     ----------
@@ -73,9 +76,11 @@ def page_query(query: DbpediaQuery, after: str, from_it_on: bool, page_size: int
     sign = ">=" if from_it_on else ">"
     return f"""SELECT ?s ?p ?o WHERE {{
   {{
-    SELECT DISTINCT ?s WHERE {{
-      {_things(query)}
-      FILTER(isIRI(?s) && STR(?s) {sign} {quoted(after)})
+    SELECT ?s WHERE {{
+      SELECT DISTINCT ?s WHERE {{
+        {_things(query)}
+        FILTER(isIRI(?s) && STR(?s) {sign} {quoted(after)})
+      }}
     }}
     ORDER BY STR(?s)
     LIMIT {page_size}
@@ -102,5 +107,5 @@ def _things(query: DbpediaQuery) -> str:
     return pattern
 
 
-def _iris(iris) -> str:
+def _iris(iris: Iterable[str]) -> str:
     return " ".join(f"<{iri}>" for iri in iris)

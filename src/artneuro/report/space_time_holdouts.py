@@ -1,0 +1,166 @@
+"""Parts of the page about space and time: probes on what they saw nothing of (4.4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from artneuro.report.case_page import Part, Picture, Table
+from artneuro.report.space_time_figures import draw_holdouts
+from artneuro.report.style import count, score
+from artneuro.spacetime.holdouts import summarise_holdouts
+
+TITLES = {"block": "Held-out blocks", "entity_type": "Held-out types"}
+NOUNS = {"block": "countries, states, decades or the like", "entity_type": "types of entities"}
+PROXIMITY = ("proximity_nominal", "proximity_held_out", "proximity_loss")
+
+
+def holdout_parts(holdouts: pl.DataFrame) -> list[Part]:
+    """Tables 4.3 and 4.4 with intervals, the relative directions, and the single units."""
+    summary = summarise_holdouts(holdouts)
+    parts = []
+    for kind, title in TITLES.items():
+        rows = holdouts.filter(pl.col("kind") == kind)
+        if rows.is_empty():
+            continue
+        mine = summary.filter(pl.col("kind") == kind)
+        items: list[Picture | Table] = [_means_table(mine)]
+        text = [_said(mine, kind)]
+        if kind == "block" and (directions := _directions_table(mine)) is not None:
+            items.append(directions)
+            text.append(
+                "Direction: whether the centre of what was held out lies on the right side, seen "
+                "from the mean of the training data. A probe that knows the direction but not the "
+                "distance has a small angle and a large error."
+            )
+        items += [
+            Picture(
+                draw_holdouts(rows),
+                "A point is one unit: the proximity error of its test entities by the probe of "
+                "everything, and by the probe that saw none of them. Dotted: at random.",
+                "Proximity errors with and without the unit in the training data",
+            ),
+            _units_table(rows),
+        ]
+        parts.append(Part(title, tuple(text), tuple(items)))
+    return parts
+
+
+def interval(row: Mapping[str, Any], digits: int = 3) -> str:
+    """`mean`, `low` and `high` of a row of `summarise_holdouts`, as a table shows them."""
+    mean, low, high = row["mean"], row["low"], row["high"]
+    if mean is None:
+        return "–"
+    told = f"{mean:.{digits}f}"
+    if low is not None and high is not None:
+        told += f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return told.replace("-", "−")
+
+
+def _said(summary: pl.DataFrame, kind: str) -> str:
+    said = []
+    for (table, model), rows in summary.group_by(["entities", "model"], maintain_order=True):
+        of = {row["quantity"]: row for row in rows.iter_rows(named=True)}
+        nominal, held = of["proximity_nominal"], of["proximity_held_out"]
+        loss = of["proximity_loss"]
+        if held["mean"] is None:
+            continue
+        sure = (
+            "" if loss["low"] is None
+            else ", a loss that the interval tells from none" if loss["low"] > 0
+            else ", a gain that the interval tells from none" if loss["high"] < 0
+            else ", a difference that the interval does not tell from none"
+        )  # fmt: skip
+        random = (
+            "" if held["high"] is None
+            else "; below 0.5 beyond doubt" if held["high"] < 0.5
+            else "; not told from random"
+        )  # fmt: skip
+        said.append(
+            f"{table}, {model}: {score(nominal['mean'])} trained on, {score(held['mean'])} held "
+            f"out, over {held['n_units']}{sure}{random}."
+        )
+    return (
+        f"Probes were fitted without each of the {NOUNS[kind]} in turn. Mean proximity error of "
+        "their test entities (0.5 is random): " + " ".join(said)
+    )
+
+
+def _means_table(summary: pl.DataFrame) -> Table:
+    rows = []
+    for (table, model), part in summary.group_by(["entities", "model"], maintain_order=True):
+        of = {row["quantity"]: row for row in part.iter_rows(named=True)}
+        told = {name: interval(of[name]) for name in PROXIMITY}
+        rows.append(
+            {
+                "entities": table, "model": model,
+                "units": of["proximity_held_out"]["n_units"], **told,
+                "spearman_nominal": of["spearman_nominal"]["mean"],
+                "spearman_held_out": of["spearman_held_out"]["mean"],
+                "error_nominal": of["error_nominal"]["mean"],
+                "error_held_out": of["error_held_out"]["mean"],
+            }
+        )  # fmt: skip
+    return Table(
+        pl.DataFrame(rows, infer_schema_length=None),
+        "Means over units of the scores of their test entities, with 95 % bootstrap intervals over "
+        "units. Loss: held out less trained on, unit by unit. Errors in km or years.",
+        {
+            "proximity_nominal": "proximity error, trained on",
+            "proximity_held_out": "held out", "proximity_loss": "loss",
+            "spearman_nominal": "Spearman, trained on", "spearman_held_out": "held out",
+            "error_nominal": "error, trained on", "error_held_out": "held out",
+        },
+        {"error_nominal": 1, "error_held_out": 1},
+    )  # fmt: skip
+
+
+def _directions_table(summary: pl.DataFrame) -> Table | None:
+    rows = []
+    for (table, model), part in summary.group_by(["entities", "model"], maintain_order=True):
+        of = {row["quantity"]: row for row in part.iter_rows(named=True)}
+        angle, right = of["angle"], of["direction_correct"]
+        if right["mean"] is None:
+            continue
+        rows.append(
+            {
+                "entities": table, "model": model, "units": right["n_units"],
+                "angle": interval(angle, digits=0),
+                "right": interval(right, digits=2),
+            }
+        )  # fmt: skip
+    if not rows:
+        return None
+    return Table(
+        pl.DataFrame(rows, infer_schema_length=None),
+        "Directions from the mean of the training data to the true and to the predicted centre of "
+        "what was held out: the mean angle between them (90° at random), and the share of units "
+        "with less than 90°, or of times on the right side (0.5 at random); 95 % intervals.",
+        {"angle": "mean angle, degrees", "right": "right direction"},
+    )
+
+
+def _units_table(rows: pl.DataFrame) -> Table:
+    columns = [
+        "entities", "model", "unit", "n_held_out", "n", "proximity_nominal", "proximity_held_out",
+        "error_nominal", "error_held_out", "angle", "direction_correct",
+    ]  # fmt: skip
+    frame = rows.select(
+        c for c in columns if c in rows.columns and rows[c].null_count() < rows.height
+    )
+    return Table(
+        frame.sort("entities", "model", "n_held_out", descending=[False, False, True]),
+        f"All {count(rows.height)} units. Held out: entities of both splits; test: those that the "
+        "scores are of. Errors in km or years, angle in degrees.",
+        {
+            "n_held_out": "held out", "n": "test", "proximity_nominal": "proximity, trained on",
+            "proximity_held_out": "proximity, held out", "error_nominal": "error, trained on",
+            "error_held_out": "error, held out", "direction_correct": "right direction",
+        },
+        {
+            "proximity_nominal": 3, "proximity_held_out": 3, "error_nominal": 1,
+            "error_held_out": 1, "angle": 0,
+        },
+    )  # fmt: skip

@@ -104,7 +104,8 @@ def score_holdouts(
         training entities) are mean coordinates of the `n_held_out` entities, `training_*` of the
         `n_train`. `angle` (degrees, of places) and `direction_correct` (less than 90 degrees; of
         times, the same side) compare the ways from `training_*` to `true_*` and to `predicted_*`,
-        and to `nominal_*` where they end so.
+        and to `nominal_*` where they end so. They are meant for blocks: a type of entity lies all
+        over the map, its centroid near that of the rest, and the way there says little.
     model, table : str
         Names for the table.
 

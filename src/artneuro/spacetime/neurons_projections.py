@@ -35,8 +35,10 @@ def normalised(residual: np.ndarray, shape: ModelShape, epsilon: float) -> np.nd
     """
     if family_of(shape.architecture).centred:
         residual = residual - residual.mean(axis=1, keepdims=True)
-    size = np.mean(np.square(residual, dtype=np.float64), axis=1, keepdims=True) + epsilon
-    return residual / np.sqrt(size).astype(residual.dtype)
+    # Sums in float64 without a float64 copy of everything.
+    squares = np.einsum("ij,ij->i", residual, residual, dtype=np.float64, casting="safe")
+    size = np.sqrt(squares / residual.shape[1] + epsilon)
+    return residual / size[:, None].astype(residual.dtype)
 
 
 def rank_correlations(values: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -72,6 +72,9 @@ class EntityPart(Section):
         description="Instead of a source: a local file, relative to the folder that snakemake "
         "runs in, or an https address.",
     )
+    types: list[str] = Field(
+        [], description="Keep only entities that the file says are of these types. Empty: all."
+    )
     countries: list[str] = Field(
         [], description="Keep only entities of these countries (English names). Empty: all."
     )
@@ -83,9 +86,6 @@ class EntityPart(Section):
     earliest: float | None = Field(None, description="Leave out what is before this year.")
     latest: float | None = Field(
         None, description="Leave out what is at the start of this year or later."
-    )
-    min_popularity: float | None = Field(
-        None, description="Popularity (population, reviews, page views) that is needed."
     )
     names_like: Pattern | None = Field(
         None, description="Regular expression that must occur in the name."
@@ -112,6 +112,9 @@ class EntityPart(Section):
         description="Of entities of one name and type, keep the most popular alone, and it only "
         "if it has more than so many times the popularity of the next (2 for US places). Empty: "
         "keep all that differ in place or date.",
+    )
+    min_popularity: float | None = Field(
+        None, description="Popularity (population, reviews, page views) that must be exceeded."
     )
     max_per: dict[BlockColumn, Annotated[int, Field(ge=1)]] = Field(
         {}, description="Entities at most of each value of a column, such as `decade: 350`."
@@ -196,8 +199,7 @@ class WordnetPersonsPart(EntityPart):
     """Persons of WordNet whose gloss has a year of death."""
 
     reader: Literal["wordnet_persons"] = Field(
-        description="Persons of WordNet with the year of death in the gloss, the number of "
-        "relations as popularity."
+        description="Persons of WordNet with the year of death in the gloss; no popularity."
     )
 
 
@@ -293,7 +295,7 @@ class DbpediaPart(EntityPart):
         description="What a query of the section `dbpedia` found, page views as popularity."
     )
     query: Name = Field(description="Name of the query in the section `dbpedia`.")
-    min_popularity: float | None = Field(5000, description="Page views that are needed (C.1).")
+    min_popularity: float | None = Field(5000, description="Page views to be exceeded (C.1).")
 
     @model_validator(mode="after")
     def _no_other_origin(self) -> DbpediaPart:
@@ -357,10 +359,10 @@ class EntitiesConfig(Section):
         description="Whether places in the United States without a state get that of the nearest "
         "place with one.",
     )
-    one_per_name: bool = Field(
-        False,
-        description="Whether an earlier part's entity displaces those of later parts that would be "
-        "read by the same name.",
+    one_per: list[GroupKey] = Field(
+        [],
+        description="An entity displaces those of later parts that share one of these with it: "
+        "the name that is read, or for persons complex, which is surname and year of death.",
     )
     max_entities: int | None = Field(
         None, ge=20, description="Entities at most of the table, drawn by hash. Empty: all."

@@ -388,11 +388,19 @@ def test_colleges_of_one_country(tmp_path):
     things = Things()
     things.place("Here", "University", 1, 2, country=dbr("United_States"), state=dbr("Ohio"))
     things.place("There", "College", 1, 2)
+    # Of both classes, and yet one thing: it does not take the place of another on a page.
+    both = {"type": [dbo("University"), dbo("College")], "country": dbr("United_States")}
+    for name in ("C1", "C2", "C3"):
+        things.place(name, "College", 3, 4, **both)
     queries = {"college": {"classes": ["University", "College"], "country": "United_States"}}
     with serving(things.store) as endpoint:
-        table, _, facts = build(config(endpoint.url, queries=queries), tmp_path)
-    assert table.select("page", "state", "entity_type").rows() == [("Here", "Ohio", "college")]
-    assert facts["queries"]["college"]["counted"] == 1
+        table, _, facts = build(config(endpoint.url, queries=queries, page_size=2), tmp_path)
+    assert table.select("page", "state").rows() == [
+        ("C1", None), ("C2", None), ("C3", None), ("Here", "Ohio"),
+    ]  # fmt: skip
+    assert set(table["entity_type"]) == {"college"}
+    assert facts["queries"]["college"]["counted"] == 4
+    assert facts["queries"]["college"]["short_pages"] == 0
 
 
 def test_works(tmp_path):

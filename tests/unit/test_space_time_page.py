@@ -246,7 +246,8 @@ def test_the_layer_is_chosen_without_the_test_split():
 def test_components_that_are_enough():
     (row,) = enough_components(dimensions()).iter_rows(named=True)
     assert row == {
-        "entities": "world", "model": "tiny", "full": 64, "k_r2": 32, "k_spearman": 8,
+        "entities": "world", "model": "tiny", "full": 64, "r2": 0.4, "spearman": 0.5,
+        "k_r2": 32, "k_spearman": 8,
     }  # fmt: skip
     (row,) = enough_components(dimensions(), share=0.99).iter_rows(named=True)
     assert (row["k_r2"], row["k_spearman"]) == (None, 32)
@@ -291,15 +292,17 @@ def test_the_page_has_all_sections_and_their_numbers(tmp_path):
         "By layer", "Linear or not", "Prompts", "Held-out blocks", "Held-out types", "Dimensions",
         "Neurons", "Held at values: art", "Held at zero", "Leakage",
     ]  # fmt: skip
-    assert "0.11 at layer 0, 0.42 at layer 2, which leave-one-out" in text
+    assert "R² rises by 0.31 on average" in text
+    assert "above every baseline in 2 of 2 cases, by 0.21 on average, between 0.21" in text
     # Linear or not: 0.45 - 0.42 at the best layer, 0.29 - 0.30 at 60 % of the depth, two tables.
     assert "gains 0.01 of R² on average over 4 layers, between −0.01 and 0.03" in text
     assert row_of(tree, "world", "best")[4:7] == ["0.420", "0.450", "0.030"]
     # Prompts.
-    assert "R² changes between −0.15 (random) and 0.06 (where)" in text
+    assert "in brackets: random −0.15 (1), where 0.06 (1)." in text
     assert "R² 0.40 in the median on its own prompt and −0.10 on others; 0.31 if all" in text
     # Averages over blocks: 0.2 trained on, 0.31 held out, and 0.11 lost on average.
-    assert "0.20 trained on, 0.31 held out, over 3, a loss that the interval tells from" in text
+    assert "0.20 trained on, 0.31 held out. By the 95 % intervals it is larger" in text
+    assert "in 1 of 1 cases and smaller in 0; held out it is below 0.5 in 1." in text
     blocks = row_of(tree, "world", "tiny", "3")
     assert blocks[3].startswith("0.200 [")
     assert blocks[4].startswith("0.310 [")
@@ -310,13 +313,14 @@ def test_the_page_has_all_sections_and_their_numbers(tmp_path):
     assert "70 [" in directions.text_content()
     assert "0.67 [" in directions.text_content()
     # Types: nothing lost.
-    assert "over 2, a difference that the interval does not tell from none" in text
-    assert "90 % of the full probe" in text
-    assert "takes 32, of its Spearman correlation 8 of 64 components" in text
+    assert "in 0 of 1 cases and smaller in 0; held out it is below 0.5 in 1." in text
+    assert "in 1 of 1 cases: 8 against 32 in the median of the 1 where both" in text
+    assert row_of(tree, "world", "64")[4:] == ["8", "32", "0.50", "2", "8"]
     # Of the two searches, the input weights' largest cosine exceeds the random one.
-    assert "Of 2 searches" in text
-    assert "as many random vectors in 1." in text
-    assert "L1.8 (input weights) follows latitude" in text
+    assert "In 1 of 2 searches" in text
+    assert "in 1 of 1 cases, and all other neurons drawn from its layer in 1." in text
+    assert "L1.8 of tiny (input weights) follows latitude in world with" in text
+    assert "of −0.59 on test entities; the best of 100 random directions has 0.20" in text
     assert "most likely token of 1 of 2; each of the 2 other" in text
     assert "does so for 0.50 on average" in text
     assert "for 1 of 1 space and time neurons, and for 0 of 1 controls" in text

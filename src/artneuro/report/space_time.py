@@ -72,7 +72,6 @@ def build_space_time_page(
             where=str(output),
             fix="name models and tables of entities in the section spacetime",
         )
-    main = main.sort("entities", maintain_order=True)
     parts: list[Part | None] = [layers_part(main), linearity_part(main)]
     parts.append(prompts_part(_read(prompts), _read(transfer), main_prompt))
     if (held := _read(holdouts)) is not None:
@@ -97,7 +96,9 @@ def build_space_time_page(
 def _read(paths: Paths) -> pl.DataFrame | None:
     tables = [read_table(path) for path in as_paths(paths)]
     tables = [table for table in tables if table.height]
-    return pl.concat(tables, how="diagonal_relaxed") if tables else None
+    if not tables:
+        return None
+    return pl.concat(tables, how="diagonal_relaxed").sort("entities", "model", maintain_order=True)
 
 
 def verdict(scores: pl.DataFrame) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from artneuro.report.style import COLOURS, GREY, figure_style, name_of, neuron_name
 
@@ -17,7 +17,9 @@ METRICS = {"r2": "R²", "spearman": "Spearman correlation", "proximity": "proxim
 # Points that are drawn one by one; more become an image within the figure.
 FEW = 3000
 # Widest row of panels, and most types of entities that are told apart.
-ACROSS, TYPES = 4, 6
+ACROSS, TYPES = 5, 6
+# Texts whose next tokens are drawn.
+PINNED = 4
 
 
 def colours_of(names: Sequence[str]) -> dict[str, str]:
@@ -87,7 +89,7 @@ def draw_prompts(quality: pl.DataFrame) -> Figure:
     across = min(ACROSS, len(pairs))
     down = -(-len(pairs) // across)
     with figure_style():
-        figure = Figure(figsize=(2.9 * across + 0.8, 2.5 * down + 0.6))
+        figure = Figure(figsize=(2.45 * across + 0.8, 2.4 * down + 0.6))
         axes = figure.subplots(down, across, squeeze=False)
         _hide_rest(axes, len(pairs))
         for axis, (table, model) in zip(axes.ravel(), pairs, strict=False):
@@ -159,6 +161,7 @@ def draw_dimensions(dimensions: pl.DataFrame) -> Figure:
                     )  # fmt: skip
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_title(table)
             axis.set_xlabel("principal components")
         axes[0].set_ylabel("test score")
@@ -200,7 +203,7 @@ def draw_cosines(neurons: pl.DataFrame) -> Figure:
     down = -(-len(panels) // across)
     model = neurons["model"][0]
     with figure_style():
-        figure = Figure(figsize=(2.8 * across + 0.8, 2.5 * down + 0.3))
+        figure = Figure(figsize=(2.3 * across + 0.8, 2.4 * down + 0.3))
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
         _hide_rest(axes, len(panels))
         for axis, (table, target) in zip(axes.ravel(), panels, strict=False):
@@ -234,10 +237,10 @@ def draw_projections(projections: pl.DataFrame, chosen: pl.DataFrame) -> Figure:
     chosen : DataFrame
         Rows of the table `neurons`, a panel each.
     """
-    across = min(3, chosen.height)
+    across = min(4, chosen.height)
     down = -(-chosen.height // across)
     with figure_style():
-        figure = Figure(figsize=(3.5 * across + 0.4, 2.9 * down))
+        figure = Figure(figsize=(2.9 * across + 0.4, 2.6 * down))
         axes = figure.subplots(down, across, squeeze=False)
         _hide_rest(axes, chosen.height)
         for axis, row in zip(axes.ravel(), chosen.iter_rows(named=True), strict=False):
@@ -271,7 +274,7 @@ def draw_pinned(pinned: pl.DataFrame) -> Figure:
     pinned : DataFrame
         Table `pinned_predictions` of one model and table of entities.
     """
-    names = pinned["name"].unique(maintain_order=True).to_list()[:ACROSS]
+    names = pinned["name"].unique(maintain_order=True).to_list()[:PINNED]
     with figure_style():
         figure = Figure(figsize=(2.9 * len(names) + 0.4, 4.6))
         axes = figure.subplots(2, len(names), squeeze=False, sharex=True)

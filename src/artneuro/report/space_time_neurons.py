@@ -9,7 +9,7 @@ from artneuro.report.space_time_figures import draw_cosines, draw_pinned, draw_p
 from artneuro.report.style import count, neuron_name, score
 
 # Neurons that are listed, and drawn, of each table of entities.
-LISTED, DRAWN = 8, 3
+LISTED, DRAWN = 6, 2
 
 
 def best_neurons(neurons: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -35,22 +35,28 @@ def neurons_part(neurons: pl.DataFrame, projections: pl.DataFrame | None) -> Par
     best = best_neurons(neurons, LISTED)
     first = neurons.filter(pl.col("rank") == neurons["rank"].min())
     above = first.filter(pl.col("cosine").abs() > pl.col("cosine_random"))
-    said = []
-    for (table, model), rows in best.group_by(["entities", "model"], maintain_order=True):
-        row = rows.row(0, named=True)
-        said.append(
-            f"{table}, {model}: {neuron_name(row['layer'], row['neuron'])} ({row['weights']} "
-            f"weights) follows {row['target']} with a Spearman correlation of "
-            f"{score(row['spearman'])} on test entities; the best of {row['n_random']} random "
-            f"directions {score(row['spearman_random'])}, of {row['n_controls']} other neurons "
-            f"{score(row['spearman_controls'])}."
-        )
+    tops = best.group_by("entities", "model", maintain_order=True).head(1)
+    size = pl.col("spearman").abs()
+    row = tops.sort(size, descending=True).row(0, named=True) if tops.height else None
+    told = (
+        f"The best neuron of a table by the train split exceeds all random directions in "
+        f"{tops.filter(size > pl.col('spearman_random')).height} of {tops.height} cases, and all "
+        f"other neurons drawn from its layer in "
+        f"{tops.filter(size > pl.col('spearman_controls')).height}. The largest: "
+        f"{neuron_name(row['layer'], row['neuron'])} of {row['model']} ({row['weights']} weights) "
+        f"follows {row['target']} in {row['entities']} with a Spearman correlation of "
+        f"{score(row['spearman'])} on test entities; the best of {row['n_random']} random "
+        f"directions has {score(row['spearman_random'])}, of {row['n_controls']} other neurons "
+        f"{score(row['spearman_controls'])}."
+        if row is not None
+        else ""
+    )
     text = (
-        f"Of {first.height} searches (a target and a kind of weights), the largest cosine with the "
-        f"probe's direction exceeds the expected maximum of as many random vectors in "
-        f"{above.height}.",
-        "Activations projected on the weights of a neuron, which no probe's labels have shaped: "
-        + " ".join(said),
+        f"In {above.height} of {first.height} searches (a target and a kind of weights), the "
+        "largest cosine with the probe's direction exceeds the expected maximum of as many random "
+        "vectors.",
+        "Activations are then projected on the weights of these neurons, which no label has "
+        f"shaped. {told}",
     )
     items: list[Picture | Table] = [
         Picture(

@@ -13,7 +13,7 @@ from artneuro.report.space_time_figures import (
     draw_prompts,
     draw_transfer,
 )
-from artneuro.report.style import name_of, score
+from artneuro.report.style import score
 
 RUN = ["entities", "model"]
 # Shares of the full probe's score that say how many components are enough.
@@ -39,28 +39,23 @@ def best_rows(scores: pl.DataFrame) -> pl.DataFrame:
 
 def layers_part(scores: pl.DataFrame) -> Part:
     """How well a linear probe does at each layer, beside what needs no model (4.3.1)."""
-    best = best_rows(scores)
-    said = []
-    for row in best.iter_rows(named=True):
-        mine = scores.filter(pl.col("entities") == row["entities"], pl.col("model") == row["model"])
-        linear = mine.filter(pl.col("probe") == "linear").sort("layer")
-        first = linear.row(0, named=True)
-        beside = [
-            f"{score(found['r2'][0])} with {name_of(probe)}"
-            for probe in BASELINES
-            if (found := mine.filter(pl.col("probe") == probe)).height
-        ]
-        said.append(
-            f"{row['entities']}, {row['model']}: R² {score(first['r2'])} at layer "
-            f"{first['layer']}, {score(row['r2'])} at layer {row['layer']}, which leave-one-out on "
-            f"the train split chose{'; ' + ', '.join(beside) if beside else ''}."
+    best = with_baselines(best_rows(scores), scores)
+    above = best.filter(pl.col("r2") > pl.col("r2_baseline"))
+    gains = (best["r2"] - best["r2_baseline"]).drop_nulls().to_numpy()
+    rise = score(_mean(best, "rise"))
+    said = f"From the first layer to the best one, R² rises by {rise} on average."
+    if len(gains):
+        said += (
+            f" The best layer is above every baseline in {above.height} of {len(gains)} cases, by "
+            f"{score(float(gains.mean()))} on average, between {score(float(gains.min()))} and "
+            f"{score(float(gains.max()))}."
         )
     text = (
         "A ridge from the residual stream at the last token of a name to the coordinates or the "
         "year, fitted to the train split at each layer. Scores are of the split test, averaged "
         "over latitude and longitude. Proximity error: the share of the other test entities whose "
         "predictions are nearer to the true point; 0.5 at random.",
-        " ".join(said),
+        said,
     )
     picture = Picture(
         draw_layers(scores),
@@ -69,41 +64,69 @@ def layers_part(scores: pl.DataFrame) -> Part:
         "first model of each table). A score below −0.3 is below the figure.",
         "R2, Spearman correlation and proximity error by layer",
     )
-    return Part("By layer", text, (picture, _best_table(best), _baseline_table(scores)))
+    return Part("By layer", text, (picture, _best_table(best)))
+
+
+def with_baselines(best: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The best layers with the R2 of each baseline, the best of them, and the rise over layers.
+
+    Returns
+    -------
+    DataFrame
+        `best` with a column for each baseline that there is, `r2_baseline` (null without any) and
+        `rise`, the R2 less that of the first layer.
+    """
+    for probe in BASELINES:
+        rows = scores.filter(pl.col("probe") == probe)
+        if rows.height:
+            best = best.join(rows.select(*RUN, pl.col("r2").alias(probe)), on=RUN, how="left")
+    first = (
+        scores.filter(pl.col("probe") == "linear")
+        .sort("layer")
+        .unique(RUN, keep="first")
+        .select(*RUN, pl.col("r2").alias("r2_first"))
+    )
+    known = [probe for probe in BASELINES if probe in best.columns]
+    return best.join(first, on=RUN, how="left").with_columns(
+        (pl.max_horizontal(known) if known else pl.lit(None, dtype=pl.Float64)).alias(
+            "r2_baseline"
+        ),
+        rise=pl.col("r2") - pl.col("r2_first"),
+    )
+
+
+def _mean(frame: pl.DataFrame, column: str) -> float | None:
+    values = frame[column].drop_nulls().to_numpy()
+    return float(values.mean()) if len(values) else None
+
+
+def _median(frame: pl.DataFrame, column: str) -> float:
+    return float(np.median(frame[column].to_numpy()))
 
 
 def _best_table(best: pl.DataFrame) -> Table:
     columns = [
-        *RUN, "layer", "r2", "r2_train", "spearman", "kendall", "mae", "error_km_median",
-        "proximity", "proximity_as_published", "penalty_extended", "n_train", "n_test",
+        *RUN, "layer", "r2", *BASELINES, "r2_train", "spearman", "kendall", "mae",
+        "error_km_median", "proximity", "proximity_as_published", "penalty_extended", "n_train",
+        "n_test",
     ]  # fmt: skip
     frame = best.select(c for c in columns if c in best.columns)
     frame = frame.select(c for c in frame.columns if frame[c].null_count() < frame.height)
     return Table(
         frame,
-        "A row is the best layer of a model. Mean absolute error in degrees (of both coordinates) "
-        "or years. As published: proximity errors with latitude and longitude exchanged, as in the "
-        "thesis' code. Grid extended: whether the best penalty lay beyond the first grid.",
+        "A row is the layer with the best leave-one-out R² on the train split. R² of baselines "
+        "stands beside that of the layer. Mean absolute error in degrees (of both coordinates) or "
+        "years. Swapped: proximity errors with latitude and longitude exchanged, as in the thesis' "
+        "code. Grid extended: whether the best penalty lay beyond the first grid.",
         {
-            "r2": "R²", "r2_train": "R², train", "mae": "mean abs. error",
-            "error_km_median": "median error, km", "proximity": "proximity error",
-            "proximity_as_published": "as published", "penalty_extended": "grid extended",
-            "n_train": "train", "n_test": "test",
+            "r2": "R²", "r2_train": "R², train", "mae": "abs. error", "spearman": "Spearman",
+            "kendall": "Kendall", "error_km_median": "median km", "proximity": "proximity",
+            "proximity_as_published": "swapped", "penalty_extended": "grid extended",
+            "n_train": "train", "n_test": "test", "bag_of_tokens": "bag of tokens",
+            "random_features": "random", "shuffled_targets": "shuffled",
         },
         {"mae": 1, "error_km_median": 0, "proximity": 3, "proximity_as_published": 3},
     )  # fmt: skip
-
-
-def _baseline_table(scores: pl.DataFrame) -> Table:
-    rows = scores.filter(pl.col("probe").is_in(list(BASELINES))).sort(*RUN, "probe")
-    return Table(
-        rows.select(
-            *RUN, pl.col("probe").map_elements(name_of, pl.String), "r2", "spearman", "proximity"
-        ),
-        "The baselines, on the same splits.",
-        {"r2": "R²", "proximity": "proximity error"},
-        {"proximity": 3},
-    )
 
 
 def linearity_part(scores: pl.DataFrame) -> Part | None:
@@ -153,15 +176,19 @@ def prompts_part(
     text: list[str] = []
     if quality is not None and quality["prompt"].n_unique() > 1:
         frame = prompt_gains(quality, main_prompt)
-        said = []
-        for (table, model), rows in frame.group_by(RUN, maintain_order=True):
-            worst, best = (rows.sort("gain").row(i, named=True) for i in (0, -1))
-            said.append(
-                f"{table}, {model}: against the prompt {main_prompt}, R² changes between "
-                f"{score(worst['gain'])} ({worst['prompt']}) and {score(best['gain'])} "
-                f"({best['prompt']})."
-            )
-        text.append("Each prompt has probes of its own. " + " ".join(said))
+        changes = (
+            frame.filter(pl.col("prompt") != main_prompt)
+            .group_by("prompt")
+            .agg(pl.col("gain").mean(), pl.len().alias("n"))
+            .sort("gain", "prompt")
+        )
+        told = ", ".join(
+            f"{name.replace('_', ' ')} {score(gain)} ({n})" for name, gain, n in changes.iter_rows()
+        )
+        text.append(
+            f"Each prompt has probes of its own. Mean change of R² against the prompt "
+            f"{main_prompt}, over the number of cases in brackets: {told}."
+        )
         items += [
             Picture(
                 draw_prompts(quality),
@@ -214,21 +241,30 @@ def prompt_gains(quality: pl.DataFrame, main_prompt: str) -> pl.DataFrame:
 def dimensions_part(dimensions: pl.DataFrame) -> Part:
     """How few principal components are enough for a probe (4.4.2)."""
     frame = enough_components(dimensions)
-    said = " ".join(
-        f"{row['entities']}, {row['model']}: {100 * ENOUGH:.0f} % of the full probe's R² takes "
-        f"{row['k_r2'] or 'more'}, of its Spearman correlation {row['k_spearman'] or 'more'} of "
-        f"{row['full']} components."
-        for row in frame.iter_rows(named=True)
+    both = frame.drop_nulls(["k_r2", "k_spearman"])
+    fewer = frame.filter(
+        pl.col("k_spearman").is_not_null()
+        & (pl.col("k_r2").is_null() | (pl.col("k_spearman") < pl.col("k_r2")))
     )
-    shown = dimensions.sort(*RUN, "k").select(
-        *RUN, "layer", "k", "r2", "spearman", pl.col("explained_variance")
+    said = (
+        f"{100 * ENOUGH:.0f} % of the full probe's Spearman correlation take fewer components than "
+        f"{100 * ENOUGH:.0f} % of its R² in {fewer.height} of {frame.height} cases"
+    )
+    if both.height:
+        said += (
+            f": {_median(both, 'k_spearman'):g} against {_median(both, 'k_r2'):g} in the median of "
+            f"the {both.height} where both are reached"
+        )
+    few = enough_components(dimensions, 0.5)
+    shown = frame.join(few.drop("full"), on=RUN, suffix="_half").select(
+        *RUN, "full", "r2", "k_r2_half", "k_r2", "spearman", "k_spearman_half", "k_spearman"
     )
     return Part(
         "Dimensions",
         (
             "Probes of the first k principal components of the train split, at the best layer. "
             "Ranks need what points in the right direction, R² the scale as well.",
-            said,
+            f"{said}.",
         ),
         (
             Picture(
@@ -239,12 +275,16 @@ def dimensions_part(dimensions: pl.DataFrame) -> Part:
             ),
             Table(
                 shown,
-                "Explained: share of the variance of the train split's activations.",
-                {"r2": "R²", "explained_variance": "explained"},
-                {"r2": 3, "spearman": 3, "explained_variance": 3},
+                "The full probe's test scores, and the fewest components with half and with "
+                f"{100 * ENOUGH:.0f} % of them; a dash: more than any tried.",
+                {
+                    "full": "components", "r2": "R²", "k_r2_half": "for half",
+                    "k_r2": f"for {100 * ENOUGH:.0f} %", "spearman": "Spearman",
+                    "k_spearman_half": "for half", "k_spearman": f"for {100 * ENOUGH:.0f} %",
+                },
             ),
         ),
-    )
+    )  # fmt: skip
 
 
 def enough_components(dimensions: pl.DataFrame, share: float = ENOUGH) -> pl.DataFrame:
@@ -253,8 +293,8 @@ def enough_components(dimensions: pl.DataFrame, share: float = ENOUGH) -> pl.Dat
     Returns
     -------
     DataFrame
-        `entities`, `model`, `full` (components of the full probe), `k_r2`, `k_spearman`; null where
-        only the full probe gets there.
+        `entities`, `model`, `full` (components of the full probe) with its `r2` and `spearman`,
+        `k_r2`, `k_spearman`; null where only the full probe gets there.
     """
     rows = []
     for (table, model), part in dimensions.sort("k").group_by(RUN, maintain_order=True):
@@ -263,7 +303,9 @@ def enough_components(dimensions: pl.DataFrame, share: float = ENOUGH) -> pl.Dat
         for metric in ("r2", "spearman"):
             enough = part.head(-1).filter(pl.col(metric) >= share * full[metric])
             found[f"k_{metric}"] = int(enough["k"][0]) if enough.height else None
-        rows.append({"entities": table, "model": model, "full": int(full["k"]), **found})
+        scores = {metric: full[metric] for metric in ("r2", "spearman")}
+        rows.append({"entities": table, "model": model, "full": int(full["k"]), **scores, **found})
     schema: dict[str, type[pl.DataType]] = {"entities": pl.String, "model": pl.String}
-    schema |= dict.fromkeys(["full", "k_r2", "k_spearman"], pl.Int64)
+    schema |= {"full": pl.Int64, "r2": pl.Float64, "spearman": pl.Float64}
+    schema |= dict.fromkeys(["k_r2", "k_spearman"], pl.Int64)
     return pl.DataFrame(rows, schema=schema).sort(*RUN)

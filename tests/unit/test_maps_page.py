@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import polars as pl
@@ -469,3 +471,78 @@ def test_city_and_states_have_their_maps(tmp_path):
 def test_nothing_to_show_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no prediction"):
         build_maps_page(predictions=[], scores=[], output=tmp_path / "maps.html")
+
+
+# In a browser
+
+READER = """
+const see = (name, value) => {
+  const line = document.createElement("pre");
+  line.className = "seen"; line.dataset.name = name; line.textContent = value;
+  document.body.append(line);
+};
+const figure = document.querySelector(".atlas");
+const [model, truth] = figure.querySelectorAll("svg.map");
+const first = (svg) => svg.querySelector(".points circle");
+const box = first(model).getBoundingClientRect();
+model.dispatchEvent(new PointerEvent("pointermove", {
+  clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 }));
+see("tip", figure.querySelector(".tip").textContent);
+const lines = [...figure.querySelectorAll(".pointer line")];
+see("pointers", String(lines.length));
+see("from", `${lines[0].getAttribute("x1")},${lines[0].getAttribute("y1")}`);
+see("to", `${lines[0].getAttribute("x2")},${lines[0].getAttribute("y2")}`);
+see("there", first(model).dataset.t);
+const slider = figure.querySelector("input[type=range]");
+slider.value = 0; slider.dispatchEvent(new Event("input"));
+const c = first(model);
+see("moved", `${c.getAttribute("cx")},${c.getAttribute("cy")}`);
+const find = figure.querySelector(".find");
+find.value = "PLACE 3,"; find.dispatchEvent(new Event("input"));
+see("found", figure.querySelector("output").textContent);
+see("dim", String(model.querySelectorAll(".points .dim").length));
+find.value = ""; find.dispatchEvent(new Event("input"));
+const button = [...figure.querySelectorAll(".colours button")]
+  .find((b) => b.textContent.includes("Europe"));
+button.click();
+see("left", String(truth.querySelectorAll(".points circle:not(.dim)").length));
+see("pressed", button.getAttribute("aria-pressed"));
+button.click();
+see("all", String(truth.querySelectorAll(".points .dim").length));
+see("wide", String(document.documentElement.scrollWidth - window.innerWidth));
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("width", [1280, 500])
+def test_points_say_their_names_and_move_in_a_browser(width, tmp_path):
+    world = place_rows()
+    text, _ = build(
+        tmp_path, [write(tmp_path, "world", world), write(tmp_path, "art", date_rows())]
+    )
+    # The page lets no other script run, so the copy that is clicked through goes without the rule.
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", text)
+    copy = tmp_path / "copy.html"
+    copy.write_text(text.replace("</body>", f"<script>{READER}</script></body>"))
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "this test needs chromium: apt-get install chromium"
+    done = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+         "--disable-dev-shm-usage", "--enable-logging=stderr", "--virtual-time-budget=5000",
+         f"--window-size={width},900", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+         copy.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    tree = html.fromstring(done.stdout)
+    assert tree.get("data-maps") == "ready"
+    seen = {p.get("data-name"): p.text_content() for p in tree.xpath("//pre[@class='seen']")}
+    test = with_colour(world, "world").filter(pl.col("split") == "test")
+    assert re.fullmatch(r"place \d+, country \d: predicted .* off", seen["tip"])
+    assert seen["pointers"] == "2"
+    assert seen["to"] == seen["there"] == seen["moved"]
+    assert seen["from"] != seen["to"]
+    assert (seen["found"], seen["dim"]) == ("1 of 20", "19")
+    assert seen["left"] == str((test["colour"] == "Europe").sum())
+    assert (seen["pressed"], seen["all"]) == ("true", "0")
+    assert float(seen["wide"]) <= 0, "the page is wider than the window"

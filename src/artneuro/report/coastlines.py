@@ -16,6 +16,7 @@ import numpy as np
 
 from artneuro.core.artifacts import read_json
 from artneuro.core.errors import DataError
+from artneuro.datasets.entity_topojson import decode_arcs
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,7 @@ def read_topology(path: str | Path) -> Topology:
         raise DataError(
             "this is not a topology", where=str(path), fix="give a file in the format TopoJSON"
         )
-    arcs = [np.array([point[:2] for point in arc], dtype=np.float64) for arc in read["arcs"]]
-    if "transform" in read:
-        # Points are whole steps from the one before.
-        scale, start = (np.array(read["transform"][key]) for key in ("scale", "translate"))
-        arcs = [arc.cumsum(axis=0) * scale + start for arc in arcs]
-    return Topology(tuple(arcs), read["objects"])
+    return Topology(tuple(decode_arcs(read)), read["objects"])
 
 
 def unwrapped(line: np.ndarray) -> np.ndarray:

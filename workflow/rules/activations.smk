@@ -17,7 +17,7 @@ rule dump_activations:
         "logs/activations/{model}/{dataset}/dump_activations.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: one_core_each(len(PROBED), 8)
     resources:
         mem_mb=model_memory(4, 4000),
         runtime=480,

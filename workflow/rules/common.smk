@@ -203,6 +203,14 @@ def share_of_cores(jobs, most=8):
     return max(1, min(most, (workflow.cores or most) // max(1, jobs)))
 
 
+def one_core_each(jobs, most):
+    """Threads of each of some like jobs: one where all cores are busy with them, else `most`.
+
+    What a job does on one core (imports, hashes, tables) leaves the others idle if it has them all.
+    """
+    return 1 if workflow.cores and 2 * workflow.cores <= jobs else most
+
+
 def growing(mb):
     """Resource function: `mb`, and half as much again with each further attempt."""
     return lambda wildcards, attempt: int(mb * (1 + attempt) / 2)

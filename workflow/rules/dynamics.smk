@@ -42,7 +42,7 @@ rule score_recovery:
         "logs/dynamics/{system}/score_recovery.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: one_core_each(len(CONFIG.dynamics.recovery.systems), 16)
     resources:
         mem_mb=growing(16000),
         runtime=720,

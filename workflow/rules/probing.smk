@@ -22,7 +22,7 @@ rule fit_probes:
         "logs/probing/{model}/{dataset}/fit_probes.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: one_core_each(len(PROBED), 16)
     resources:
         mem_mb=growing(16000),
         runtime=480,

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from distributed import as_completed
+from threadpoolctl import threadpool_limits
 
 from artneuro.core.config import DaskConfig
-from artneuro.core.dask import dask_client
 from artneuro.core.logs import Progress
 
 log = logging.getLogger(__name__)
@@ -27,6 +26,8 @@ def run_tasks(
 ) -> list[T]:
     """What `work(*task)` returns for each task, in their order, whichever worker ran it.
 
+    A single local worker is this process itself.
+
     Parameters
     ----------
     work : callable
@@ -40,6 +41,14 @@ def run_tasks(
     label : str
         Name of the progress lines.
     """
+    if dask.kind == "local" and (dask.workers or threads) == 1:
+        return _run_here(work, tasks, label)
+
+    # Seconds of imports that jobs of one core do without.
+    from distributed import as_completed
+
+    from artneuro.core.dask import dask_client
+
     parts: dict[int, T] = {}
     with dask_client(dask, threads) as client:
         # Not pure: two tasks with equal arguments are still two.
@@ -52,3 +61,15 @@ def run_tasks(
             future.release()
             counter.add(1)
     return [parts[place] for place in range(len(tasks))]
+
+
+def _run_here(work: Callable[..., T], tasks: Sequence[tuple[Any, ...]], label: str) -> list[T]:
+    """The same in this process: one worker would only import everything a second time."""
+    counter = Progress(label, len(tasks), "tasks", log)
+    parts = []
+    # As workers have it (`artneuro.core.dask.ONE_THREAD`).
+    with threadpool_limits(1):
+        for task in tasks:
+            parts.append(work(*task))
+            counter.add(1)
+    return parts

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from artneuro.core.artifacts import read_table, write_text
 from artneuro.core.errors import DataError
+from artneuro.datasets.entity_packages import file_in
 from artneuro.report.case_page import Table
 from artneuro.report.coastlines import read_topology
 from artneuro.report.collect import Paths, as_paths
@@ -239,10 +240,10 @@ def _ground(kind: str, world_atlas: str | Path | None, us_atlas: str | Path | No
     """Land and borders of a kind of map; boroughs are counties."""
     identifier = f"ground-{kind}"
     if kind == "world" and world_atlas is not None:
-        topology = read_topology(Path(world_atlas) / "countries-110m.json")
+        topology = read_topology(file_in(Path(world_atlas), "countries-110m.json"))
         return ground(identifier, WORLD, topology.shapes("land"), topology.borders("countries"))
     if kind in ("usa", "city") and us_atlas is not None:
-        topology = read_topology(Path(us_atlas) / "counties-10m.json")
+        topology = read_topology(file_in(Path(us_atlas), "counties-10m.json"))
         if kind == "usa":
             return ground(identifier, USA, topology.shapes("nation"), topology.borders("states"))
         return ground(

@@ -104,13 +104,17 @@ def _named(part: EntityPart, found: pl.DataFrame) -> pl.DataFrame:
     """What the model reads; entities without it, and names that are not wanted, are left out."""
     is_possessive = names_of(part) == "possessive"
     names: list[str | None] = []
+    moved: list[bool] = []
     for entity in found.iter_rows(named=True):
         name = tidy(entity["name"] or "")
-        name = region_first(name) if is_possessive else name
+        plain, name = name, region_first(name) if is_possessive else name
+        moved.append(not plain.startswith(name))
         template = template_of(part, entity)
         text = fill_template(template, entity | {"name": name}) if template else name
         names.append(text if text and len(name) >= part.min_chars else None)
-    found = found.with_columns(pl.Series("name", names, dtype=pl.String)).drop_nulls("name")
+    found = found.with_columns(
+        pl.Series("name", names, dtype=pl.String), pl.Series("is_moved", moved, dtype=pl.Boolean)
+    ).drop_nulls("name")
     if part.names_like is not None:
         found = found.filter(pl.col("name").str.contains(part.names_like))
     if part.names_unlike is not None:

@@ -37,8 +37,8 @@ def leakage_of(frame: pl.DataFrame) -> pl.DataFrame:
     pl.DataFrame
         In `LEAKAGE_SCHEMA`, a row a check. `n_rows` entities are concerned, `n_test` of them in
         the split test, which is `share` of that split. Checks of names: `name_has_country`,
-        `_continent`, `_state`, `_borough`, `_any_region`, `_year`, `_decade`, `_degrees`. Checks of
-        splits, `{name, page, creator, complex, coordinates}_in_train`: entities whose value is on
+        `_continent`, `_state`, `_borough`, `_modifier`, `_any_region`, `_year`, `_decade`,
+        `_degrees`. Checks of splits, `{name, page, creator, complex, coordinates}_in_train`: entities whose value is on
         the other side too; the same with `published_` in front, for the split of the file.
     """
     in_test = (frame["split"] == TEST).to_numpy()
@@ -72,6 +72,10 @@ def _name_checks(frame: pl.DataFrame) -> Iterator[tuple[str, np.ndarray, str]]:
         )
         any_region |= found
         yield f"name_has_{column}", found, f"The name contains the entity's own {column}."
+    moved = frame["is_moved"].fill_null(False).to_numpy()
+    if moved.any():
+        any_region |= moved
+        yield "name_has_modifier", moved, "The name begins with a region that told it apart."
     if any_region.any():
         yield "name_has_any_region", any_region, "The name contains one of the entity's regions."
     if frame["time"].null_count() < frame.height:

@@ -11,7 +11,8 @@ from artneuro.core.errors import DataError
 TRAIN, TEST = "train", "test"
 TEXTS = ("title", "creator", "country", "continent", "state", "borough", "page", "complex")
 
-# What a reader knows of an entity; `is_test` is the split that a file came with.
+# What a reader knows of an entity; `is_test` is the split that a file came with, and `is_moved`
+# whether a rule of names has moved a region in front.
 FOUND_SCHEMA = pl.Schema(
     {
         "name": pl.String(),
@@ -22,12 +23,13 @@ FOUND_SCHEMA = pl.Schema(
         **dict.fromkeys(TEXTS, pl.String()),
         "popularity": pl.Float64(),
         "is_test": pl.Boolean(),
+        "is_moved": pl.Boolean(),
     }
 )
 ENTITY_SCHEMA = pl.Schema(
     {
         "entity": pl.Int32(),
-        **{name: kind for name, kind in FOUND_SCHEMA.items() if name != "is_test"},
+        **{name: kind for name, kind in FOUND_SCHEMA.items() if kind != pl.Boolean()},
         "block": pl.String(),
         "group": pl.String(),
         "split": pl.String(),

@@ -187,7 +187,7 @@ def draw_timeline(study: Study, rows: pl.DataFrame, classes: dict[str, str]) -> 
     classes : dict
         Class of each colour group.
     """
-    width, height, left, bottom, top = 1200.0, 640.0, 62.0, 46.0, 8.0
+    width, height, left, bottom, top = 1200.0, 640.0, 72.0, 46.0, 8.0
     test = study.test
     x, y = test["time"].to_numpy(), test["predicted_time"].to_numpy()
     low, high = float(x.min()), float(x.max())

@@ -83,7 +83,8 @@ _OTHER_NAMES = {
     "China": ["People's Republic of China", "PRC"],
     "Czechia": ["Czech Republic"],
     "Democratic Republic of the Congo": [
-        "DR Congo", "Congo, The Democratic Republic of the", "Congo Kinshasa",
+        "DR Congo", "Democratic Republic of Congo", "Congo, The Democratic Republic of the",
+        "Congo Kinshasa",
     ],
     "Denmark": ["Kingdom of Denmark", "Danish Realm"],
     "Eswatini": ["Swaziland"],

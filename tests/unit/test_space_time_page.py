@@ -198,7 +198,7 @@ def dimensions() -> pl.DataFrame:
 def leakage() -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "check": ["own_region", "shared_name"], "n_rows": [12, 3], "n_test": [2, 0],
+            "check": ["own_region", "shared_name"], "n_rows": [12, 0], "n_test": [2, 0],
             "share": [0.0125, 0.0], "examples": [[EVIL, "b", "c", "d"], []],
             "description": ["names with their own region", "names in both splits"],
         },
@@ -325,6 +325,8 @@ def test_the_page_has_all_sections_and_their_numbers(tmp_path):
     assert "does so for 0.50 on average" in text
     assert "for 1 of 1 space and time neurons, and for 0 of 1 controls" in text
     assert "of a control" not in text
+    assert "1 of 2 checks find nothing." in text
+    assert "names in both splits" not in text
     assert "The largest share is 1.2 %, of world0: names with their own region" in text
 
 

@@ -132,7 +132,7 @@ def leakage_part(leakage: Paths) -> Part:
         for path in as_paths(leakage)
     ]
     found = pl.concat(tables, how="diagonal_relaxed")
-    frame = found.select(
+    frame = found.filter(pl.col("n_rows") > 0).select(
         "entities",
         pl.col("description").alias("check"),
         pl.col("n_rows").cast(pl.Int64),
@@ -141,17 +141,15 @@ def leakage_part(leakage: Paths) -> Part:
         pl.col("examples").list.head(3).list.join("; "),
     )
     worst = frame.filter(pl.col("n_test") > 0).sort("share", descending=True)
-    text = (
-        (
-            f"The largest share is {worst['share'][0]:.1f} %, of {worst['entities'][0]}: "
-            f"{worst['check'][0]}"
-            if worst.height
-            else "No check finds an entity of the split test."
-        ),
+    said = f"{found.height - frame.height} of {found.height} checks find nothing. " + (
+        f"The largest share is {worst['share'][0]:.1f} %, of {worst['entities'][0]}: "
+        f"{worst['check'][0]}"
+        if worst.height
+        else "None finds an entity of the split test."
     )
     return Part(
         "Leakage",
-        ("What could let a probe do well without the model knowing a place or a date.", *text),
+        ("What could let a probe do well without the model knowing a place or a date.", said),
         (
             Table(
                 frame,
@@ -160,5 +158,7 @@ def leakage_part(leakage: Paths) -> Part:
                 {"n_rows": "entities", "n_test": "test", "share": "share, %"},
                 {"share": 1},
             ),
-        ),
+        )
+        if frame.height
+        else (),
     )

@@ -39,7 +39,8 @@ def leakage_of(frame: pl.DataFrame) -> pl.DataFrame:
         the split test, which is `share` of that split. Checks of names: `name_has_country`,
         `_continent`, `_state`, `_borough`, `_modifier`, `_any_region`, `_year`, `_decade`,
         `_degrees`. Checks of splits, `{name, page, creator, complex, coordinates}_in_train`:
-        entities whose value is on the other side too; the same with `published_` in front, for the split of the file.
+        entities whose value is on the other side too; the same with `published_` in front, for
+        the split of the file.
     """
     in_test = (frame["split"] == TEST).to_numpy()
     rows = [_row(frame, in_test, *check) for check in _name_checks(frame)]

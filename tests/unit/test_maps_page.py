@@ -305,12 +305,22 @@ def test_running_quantiles_against_a_loop():
 
 
 def test_named_places_are_chosen_without_their_errors():
-    rows = place_rows(30, popularity=[float(i % 7) if i % 2 else None for i in range(30)])
+    rows = with_colour(
+        place_rows(
+            30, popularity=[float(i % 7) if i % 2 else None for i in range(30)],
+            continent=["EU"] * 20 + ["AS"] * 10,
+        ),
+        "world",
+    )  # fmt: skip
     found = notable(rows, 4)
-    assert found["popularity"].to_list() == [6, 6, 5, 5]
-    plain = place_rows(30)
+    # Two of each continent, those of the largest popularity.
+    assert found.group_by("colour").agg("popularity").sort("colour")["popularity"].to_list() == [
+        [6, 4], [6, 5],
+    ]  # fmt: skip
+    plain = with_colour(place_rows(30), "world")
     worse = plain.with_columns(pl.col("predicted_latitude") + 90)
     assert notable(plain, 4)["name"].equals(notable(worse, 4)["name"])
+    assert notable(plain, 4)["colour"].n_unique() == 4
 
 
 # Regions
@@ -463,7 +473,7 @@ def test_city_and_states_have_their_maps(tmp_path):
     labelled = set(tree.xpath("//figure[h3='Medians by state']//g[@class='labels']/text/text()"))
     assert labelled <= {"TX", "CA", "NY", "VT", "FL"}
     assert labelled
-    assert "1 of the predictions lie outside of the map" in text
+    assert "1 of the predictions and 0 of the true places lie outside of the map" in text
     assert tree.xpath("//figure[h3='Medians by borough']")
     assert "West South Central (4)" in text
 

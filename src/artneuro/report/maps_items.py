@@ -15,6 +15,7 @@ from artneuro.report.maps_numbers import (
     drawn_rows,
     errors_by,
     errors_of,
+    has_popularity,
     mean_guess_error,
     notable,
     r2_of,
@@ -61,16 +62,20 @@ def main_map(study: Study, frame: Frame, classes: dict[str, str], identifier: st
     """Figures 4.1, C.4 and C.5: test names where the model puts them, and where they are."""
     test = study.test
     rows = drawn_rows(test, MOST_POINTS)
-    guess = rows.select("predicted_longitude", "predicted_latitude").to_numpy()
-    outside = int((~frame.holds(*guess.T)).sum())
+    inside = [
+        frame.holds(*rows.select(f"{kind}longitude", f"{kind}latitude").to_numpy().T)
+        for kind in ("", "predicted_")
+    ]
+    true_outside, outside = (int((~held).sum()) for held in inside)
     drawn = (
         f"All {count(rows.height)} test names"
         if rows.height == test.height
         else f"{count(rows.height)} of the {count(test.height)} test names, drawn at random"
     )
     edge = (
-        f" {outside} of the predictions lie outside of the map and are drawn at its edge."
-        if outside
+        f" {outside} of the predictions and {true_outside} of the true places lie outside of the "
+        "map and are drawn at its edge."
+        if outside + true_outside
         else ""
     )
     return Drawing(
@@ -98,17 +103,15 @@ def named_map(study: Study, frame: Frame, classes: dict[str, str], identifier: s
     return Drawing(
         "Some by name",
         (("", picture),),
-        f"{_chosen(rows)}, however well they are predicted: from a ring where each is "
+        f"{_chosen(rows, study.kind)}, however well they are predicted: from a ring where each is "
         "to a dot where the model puts it. Names stand at the dots, where there is room.",
         legend(classes, rows),
     )
 
 
-def _chosen(rows: pl.DataFrame) -> str:
-    is_popular = "popularity" in rows.columns and rows["popularity"].null_count() < rows.height
-    return f"The {rows.height} " + (
-        "most popular test names" if is_popular else "test names drawn at random"
-    )
+def _chosen(rows: pl.DataFrame, kind: str) -> str:
+    how = "Most popular test names" if has_popularity(rows) else "Test names drawn at random"
+    return f"{how}, as many of each {COLOURED_BY[kind]}"
 
 
 def area_map(
@@ -264,7 +267,7 @@ def named_dates(study: Study) -> Table:
     )
     return Table(
         frame,
-        f"{_chosen(rows)}, however well they are predicted.",
+        f"{_chosen(rows, study.kind)}, however well they are predicted.",
         {"off": "years too late"},
         {"off": 0},
     )

@@ -179,18 +179,32 @@ def running_quantiles(
     return centres, np.array([np.quantile(y[rows], quantiles) for rows in picked])
 
 
+def has_popularity(rows: pl.DataFrame) -> bool:
+    """Whether the popularity of any row is known."""
+    return "popularity" in rows.columns and rows["popularity"].null_count() < rows.height
+
+
 def notable(rows: pl.DataFrame, count: int, seed: int = 0) -> pl.DataFrame:
     """Up to `count` rows to name one by one: the most popular, without popularity drawn at random.
 
-    The errors play no part in the choice. Where nothing is popular, the rows are drawn with `seed`.
+    Each colour has the same share of them, as far as it has rows, so that no continent is all that
+    is seen. The errors play no part in the choice.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With `colour`.
+    count : int
+        At least one of each colour is taken.
+    seed : int
+        Of the draw, where nothing is popular.
     """
-    if "popularity" in rows.columns and rows["popularity"].null_count() < rows.height:
-        return (
-            rows.drop_nulls("popularity")
-            .sort("popularity", "name", descending=[True, False])
-            .head(count)
-        )
-    return rows.sample(min(count, rows.height), seed=seed).sort("name")
+    each = max(1, count // rows["colour"].n_unique())
+    if has_popularity(rows):
+        order = rows.drop_nulls("popularity").sort("popularity", "name", descending=[True, False])
+    else:
+        order = rows.sample(fraction=1, shuffle=True, seed=seed)
+    return order.group_by("colour", maintain_order=True).head(each).select(rows.columns)
 
 
 def drawn_rows(rows: pl.DataFrame, most: int, seed: int = 0) -> pl.DataFrame:

@@ -18,6 +18,8 @@ METRICS = {"r2": "R²", "spearman": "Spearman correlation", "proximity": "proxim
 FEW = 3000
 # Widest row of panels, and most types of entities that are told apart.
 ACROSS, TYPES = 5, 6
+# Inches that a legend below the panels takes.
+LEGEND = 5.6
 # Texts whose next tokens are drawn.
 PINNED = 4
 
@@ -44,7 +46,7 @@ def draw_layers(scores: pl.DataFrame) -> Figure:
     colours = colours_of(scores["model"].unique(maintain_order=True).to_list())
     relative = len(colours) > 1
     with figure_style():
-        figure = Figure(figsize=(2.9 * len(tables) + 0.8, 6.4))
+        figure = Figure(figsize=(max(2.9 * len(tables) + 0.8, LEGEND), 6.4))
         axes = figure.subplots(len(METRICS), len(tables), squeeze=False, sharex=True)
         for column, table in enumerate(tables):
             mine = scores.filter(pl.col("entities") == table)
@@ -89,7 +91,7 @@ def draw_prompts(quality: pl.DataFrame) -> Figure:
     across = min(ACROSS, len(pairs))
     down = -(-len(pairs) // across)
     with figure_style():
-        figure = Figure(figsize=(2.45 * across + 0.8, 2.4 * down + 0.6))
+        figure = Figure(figsize=(max(2.45 * across + 0.8, LEGEND), 2.4 * down + 0.6))
         axes = figure.subplots(down, across, squeeze=False)
         _hide_rest(axes, len(pairs))
         for axis, (table, model) in zip(axes.ravel(), pairs, strict=False):

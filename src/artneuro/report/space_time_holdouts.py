@@ -16,6 +16,8 @@ TITLES = {"block": "Held-out blocks", "entity_type": "Held-out types"}
 NOUNS = {"block": "countries, states, decades or the like", "entity_type": "types of entities"}
 # Units that are listed of each table of entities and model.
 LISTED = 8
+# Units that an interval over them needs.
+FEWEST = 5
 PROXIMITY = ("proximity_nominal", "proximity_held_out", "proximity_loss")
 
 
@@ -66,15 +68,20 @@ def _said(summary: pl.DataFrame, kind: str) -> str:
         quantity: summary.filter(pl.col("quantity") == quantity, pl.col("mean").is_not_null())
         for quantity in PROXIMITY
     }
-    held, loss = of["proximity_held_out"], of["proximity_loss"]
-    worse = loss.filter(pl.col("low") > 0).height
-    better = loss.filter(pl.col("high") < 0).height
-    return (
+    told = {name: rows.filter(pl.col("n_units") >= FEWEST) for name, rows in of.items()}
+    held, loss = told["proximity_held_out"], told["proximity_loss"]
+    said = (
         f"Probes were fitted without each of the {NOUNS[kind]} in turn. The proximity error of "
         "their test entities (0.5 is random), averaged over cases: "
-        f"{score(_mean(of['proximity_nominal']))} trained on, {score(_mean(held))} held out. By "
-        f"the 95 % intervals it is larger when held out in {worse} of {loss.height} cases and "
-        f"smaller in {better}; held out it is below 0.5 in "
+        f"{score(_mean(of['proximity_nominal']))} trained on, "
+        f"{score(_mean(of['proximity_held_out']))} held out. "
+    )
+    if loss.is_empty():
+        return said + f"No case has {FEWEST} units, which an interval needs to tell anything."
+    return said + (
+        f"Of the {loss.height} cases with at least {FEWEST} units, by the 95 % intervals it is "
+        f"larger when held out in {loss.filter(pl.col('low') > 0).height} and smaller in "
+        f"{loss.filter(pl.col('high') < 0).height}; held out it is below 0.5 in "
         f"{held.filter(pl.col('high') < 0.5).height}."
     )
 

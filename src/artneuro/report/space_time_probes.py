@@ -47,8 +47,8 @@ def layers_part(scores: pl.DataFrame) -> Part:
     if len(gains):
         said += (
             f" The best layer is above every baseline in {above.height} of {len(gains)} cases, by "
-            f"{score(float(gains.mean()))} on average, between {score(float(gains.min()))} and "
-            f"{score(float(gains.max()))}."
+            f"{score(float(gains.mean()))} on average (from {score(float(gains.min()))} to "
+            f"{score(float(gains.max()))})."
         )
     text = (
         "A ridge from the residual stream at the last token of a name to the coordinates or the "
@@ -152,7 +152,7 @@ def linearity_part(scores: pl.DataFrame) -> Part | None:
         pl.col("spearman").alias("spearman_mlp"),
     )  # fmt: skip
     text = (
-        f"A hidden layer of 256 units gains {score(float(gains.mean()))} of R² on average over "
+        f"A hidden layer of 256 units changes R² by {score(float(gains.mean()))} on average over "
         f"{len(gains)} layers, between {score(float(gains.min()))} and "
         f"{score(float(gains.max()))}. What it does not gain is there for a linear probe to read.",
     )

@@ -358,8 +358,19 @@ def test_colours_do_not_depend_on_what_else_is_there():
     assert classes == {"Africa": "k0", "Europe": "k1", "Asia": "k2", "not told": "kx"}
     alone = colour_classes(pl.Series("colour", ["Asia"]), "world")
     assert alone == {"Asia": "k2"}
-    many = pl.Series("colour", [f"type {i}" for i in range(20)])
-    assert set(colour_classes(many, "time").values()) == {f"k{i}" for i in range(9)}
+
+
+def test_kinds_beyond_the_colours_become_one():
+    kinds = [f"type {i}" for i in range(12) for _ in range(12 - i)]
+    n = len(kinds)
+    rows = with_colour(date_rows(78, entity_type=kinds), "time")
+    assert n == 78
+    counts = dict(rows["colour"].value_counts().iter_rows())
+    assert counts == {f"type {i}": 12 - i for i in range(8)} | {"other kinds": 4 + 3 + 2 + 1}
+    classes = colour_classes(rows["colour"], "time")
+    assert classes["type 0"] == "k0"
+    assert classes["other kinds"] == "k8"
+    assert len(set(classes.values())) == 9
 
 
 # The page

@@ -25,8 +25,8 @@ from artneuro.report.style import count
 
 # Names of more characters are cut: some entities are sentences.
 LONGEST = 90
-# Windows of the running median take this share of the points.
-WINDOW = 0.06
+# Windows of the running median take this share of the points, and so many at least.
+WINDOW, FEWEST = 0.08, 25
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def draw_timeline(study: Study, rows: pl.DataFrame, classes: dict[str, str]) -> 
         at(truth, rows["predicted_time"].to_numpy()), at(truth, truth), titles,
         [classes[colour] for colour in rows["colour"]], 3.2 if rows.height < 2500 else 2.3,
     )  # fmt: skip
-    centres, values = running_quantiles(x, y, max(12, round(WINDOW * len(x))))
+    centres, values = running_quantiles(x, y, max(FEWEST, round(WINDOW * len(x))))
     under, middle, over = (at(centres, values[:, i]) for i in range(3))
     band = element("polygon", points=_joined(np.vstack([under, over[::-1]])), class_="band")
     median = element("polyline", points=_joined(middle), class_="median")

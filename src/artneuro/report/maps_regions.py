@@ -42,6 +42,8 @@ DIVISIONS = {
     for key in (state[:2], state[3:])
 }
 UNKNOWN = "not told"
+# What there are too many kinds of for a colour each.
+REST = "other kinds"
 # Classes k0, k1, ... of the style sheet.
 N_COLOURS = 9
 
@@ -68,7 +70,10 @@ COLOURED_BY = {"world": "continent", "usa": "division", "city": "borough", "time
 
 
 def with_colour(table: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The table with what its points are coloured by, in the column `colour`."""
+    """The table with what its points are coloured by, in the column `colour`.
+
+    Of more kinds than there are colours, those of fewest entities become one.
+    """
     if kind == "time":
         found = pl.col("entity_type").cast(pl.String)
     elif kind == "usa":
@@ -77,19 +82,27 @@ def with_colour(table: pl.DataFrame, kind: str) -> pl.DataFrame:
         found = pl.col("borough").cast(pl.String)
     else:
         found = pl.col("continent").cast(pl.String).replace(CONTINENTS)
-    return table.with_columns(found.fill_null(UNKNOWN).alias("colour"))
+    coloured = table.with_columns(found.fill_null(UNKNOWN).alias("colour"))
+    named = coloured.filter(pl.col("colour") != UNKNOWN)["colour"].value_counts(sort=True)
+    if kind in ("world", "usa") or named.height <= N_COLOURS:
+        return coloured
+    most = named.sort("count", "colour", descending=[True, False])["colour"][: N_COLOURS - 1]
+    is_shown = pl.col("colour").is_in([*most.to_list(), UNKNOWN])
+    return coloured.with_columns(
+        pl.when(is_shown).then(pl.col("colour")).otherwise(pl.lit(REST)).alias("colour")
+    )
 
 
 def colour_classes(values: pl.Series, kind: str) -> dict[str, str]:
     """Class of each colour group, in the order of the legend.
 
-    Continents and divisions keep their colour whatever else is there; the rest are coloured by how
-    many entities they have, and those beyond the colours there are share the last one.
+    Continents and divisions keep their colour whatever else is there; other groups are coloured by
+    how many entities they have.
     """
     fixed = {"world": list(CONTINENTS.values()), "usa": list(_DIVISIONS)}.get(kind, [])
     present = values.value_counts(sort=True)[values.name].to_list()
     rest = [v for v in present if v not in fixed and v != UNKNOWN]
-    order = [*fixed, *sorted(rest, key=present.index)]
+    order = [*fixed, *sorted(rest, key=lambda v: (v == REST, present.index(v)))]
     classes = {v: f"k{min(i, N_COLOURS - 1)}" for i, v in enumerate(order) if v in present}
     return classes | ({UNKNOWN: "kx"} if UNKNOWN in present else {})
 

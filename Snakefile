@@ -21,6 +21,7 @@ include: "workflow/rules/weights.smk"
 include: "workflow/rules/probing.smk"
 include: "workflow/rules/universality.smk"
 include: "workflow/rules/interventions.smk"
+include: "workflow/rules/spacetime.smk"
 include: "workflow/rules/dynamics.smk"
 include: "workflow/rules/report.smk"
 
@@ -107,6 +108,18 @@ rule interventions:
         intervention_tables("ablations"),
     message:
         "All interventions are in results/interventions"
+
+
+rule spacetime:
+    input:
+        entity_tables("holdouts"),
+        compared_tables("prompt_transfer"),
+        entity_tables("neurons"),
+        held_tables("pinning", "pinned_predictions"),
+        held_tables("ablation", "ablation_contexts"),
+        [f"results/report/{p}.html" for p in PAGES if p in ("maps", "space_time")],
+    message:
+        "Linear models of space and time are in results/spacetime"
 
 
 rule dynamics:

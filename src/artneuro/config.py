@@ -16,6 +16,7 @@ from artneuro.core.errors import ConfigError
 from artneuro.core.sources import SourceConfig, load_sources
 from artneuro.datasets.config import CategoryCollection, DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
+from artneuro.datasets.dbpedia_config import DbpediaConfig
 from artneuro.datasets.entities_config import EntitiesConfig
 from artneuro.datasets.people_config import People, PeopleSource, WordNetPeople
 from artneuro.datasets.text_config import TextConfig
@@ -55,6 +56,9 @@ class Config(Section):
     )
     texts: dict[Name, TextConfig] = Field(
         {}, description="Whole documents as tokens without labels, by name."
+    )
+    dbpedia: dict[Name, DbpediaConfig] = Field(
+        {}, description="Tables that are queried from DBpedia, by name."
     )
     entities: dict[Name, EntitiesConfig] = Field(
         {}, description="Tables of entities with their places or dates, by name."
@@ -249,7 +253,7 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     yield from _universality_checks(config)
     yield from _role_checks(config)
     yield from _spacetime_checks(config, sources)
-    for taken in ("documents", "people", "recipes", "entities"):
+    for taken in ("documents", "people", "recipes", "entities", "dbpedia"):
         if taken in config.models:
             yield f"models.{taken}: this name is taken by a results folder; choose another"
     for name, dataset in config.datasets.items():
@@ -381,10 +385,13 @@ def _role_checks(config: Config) -> Iterable[str]:
 
 
 def _spacetime_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[str]:
-    for name, table in config.entities.items():
-        for source in table.source_names():
+    for name, entities in config.entities.items():
+        for source in entities.source_names():
             if source not in sources:
                 yield _unknown(f"entities.{name}.parts", source, sources)
+        for query in entities.query_names():
+            if query not in config.dbpedia:
+                yield _unknown(f"entities.{name}.parts", query, config.dbpedia)
     space = config.spacetime
     for model in space.models:
         if model not in config.models:

@@ -126,6 +126,7 @@ wildcard_constraints:
     system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     entities=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     prompt=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    query=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 
 def code(script):
@@ -203,12 +204,12 @@ def share_of_cores(jobs, most=8):
     return max(1, min(most, (workflow.cores or most) // max(1, jobs)))
 
 
-def one_core_each(jobs, most):
-    """Threads of each of some like jobs: one where all cores are busy with them, else `most`.
+def some_cores(most):
+    """Threads of a job among many: on one machine a quarter of its cores, on a cluster `most`.
 
     What a job does on one core (imports, hashes, tables) leaves the others idle if it has them all.
     """
-    return 1 if workflow.cores and 2 * workflow.cores <= jobs else most
+    return max(1, min(most, workflow.cores // 4)) if workflow.cores else most
 
 
 def growing(mb):
@@ -623,9 +624,30 @@ def entity_files(wildcards):
     return [file for path in dict.fromkeys(paths) for file in existing_files(path)]
 
 
+def dbpedia_files(wildcards):
+    """Input function: the files of page views that {query} is filtered by and that are there."""
+    paths = CONFIG.dbpedia[wildcards.query].local_paths()
+    return [file for path in paths for file in existing_files(path)]
+
+
+def entity_queries(wildcards):
+    """Input function: the tables from DBpedia that a table of entities is read from."""
+    names = CONFIG.entities[wildcards.entities].query_names()
+    return [f"results/datasets/dbpedia/{name}/things.parquet" for name in names]
+
+
 def entity_tables(table):
     """A table of each model and the entities that it reads."""
     return [f"results/spacetime/{m}/{e}/{table}.parquet" for m, e in MAPPED]
+
+
+def compared_tables(table):
+    """A table of each model and the entities that it reads in several prompts."""
+    return [
+        f"results/spacetime/{m}/{e}/{table}.parquet"
+        for m, e in MAPPED
+        if len(CONFIG.entities[e].prompts) > 1
+    ]
 
 
 def prompt_tables(table):
@@ -651,10 +673,18 @@ def held_tables(section, table):
     ]
 
 
-def leakage_tables(wildcards):
-    """Input function: what could leak between the splits of each table of entities."""
-    tables = dict.fromkeys(e for _, e in MAPPED)
-    return [f"results/datasets/entities/{e}/leakage.parquet" for e in tables]
+def tables_of_entities(name):
+    """A table of each table of entities that is read."""
+    return [
+        f"results/datasets/entities/{entities}/{name}.parquet"
+        for entities in dict.fromkeys(e for _, e in MAPPED)
+    ]
+
+
+def atlas(source):
+    """The fetched coastlines or borders of maps, where there are places and the source is pinned."""
+    is_needed = any(CONFIG.entities[e].target == "space" for _, e in MAPPED)
+    return [f"resources/fetched/{source}"] if is_needed and source in SOURCES else []
 
 
 def ablation_text(table):

@@ -51,6 +51,89 @@ rule read_people:
         "../scripts/datasets/read_people.py"
 
 
+rule query_dbpedia:
+    input:
+        files=dbpedia_files,
+    output:
+        things="results/datasets/dbpedia/{query}/things.parquet",
+        problems="results/datasets/dbpedia/{query}/problems.parquet",
+    log:
+        "logs/datasets/dbpedia/{query}/query_dbpedia.log",
+    benchmark:
+        "logs/datasets/dbpedia/{query}/query_dbpedia.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=2880,
+    params:
+        cfg=lambda w: {"dbpedia": dump(CONFIG.dbpedia[w.query])},
+        code=code("datasets/query_dbpedia.py"),
+    message:
+        "Asking DBpedia for {wildcards.query}"
+    script:
+        "../scripts/datasets/query_dbpedia.py"
+
+
+rule build_entities:
+    input:
+        sources=entity_sources,
+        files=entity_files,
+        queries=entity_queries,
+    output:
+        entities="results/datasets/entities/{entities}/entities.parquet",
+        leakage="results/datasets/entities/{entities}/leakage.parquet",
+    log:
+        "logs/datasets/entities/{entities}/build_entities.log",
+    benchmark:
+        "logs/datasets/entities/{entities}/build_entities.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=240,
+    params:
+        cfg=lambda w: {
+            "entities": CONFIG.entities[w.entities].model_dump(
+                mode="json", exclude={"prompts"}
+            )
+        },
+        code=code("datasets/build_entities.py"),
+    message:
+        "Building the table of entities {wildcards.entities}"
+    script:
+        "../scripts/datasets/build_entities.py"
+
+
+rule build_prompts:
+    input:
+        entities=rules.build_entities.output.entities,
+        tokenizer="results/models/{tokenizer}/weights",
+    output:
+        tokens="results/datasets/{tokenizer}/entities/{entities}/{prompt}/tokens.parquet",
+        sequences="results/datasets/{tokenizer}/entities/{entities}/{prompt}/sequences.parquet",
+        labels="results/datasets/{tokenizer}/entities/{entities}/{prompt}/labels.parquet",
+    log:
+        "logs/datasets/{tokenizer}/entities/{entities}/{prompt}/build_prompts.log",
+    benchmark:
+        "logs/datasets/{tokenizer}/entities/{entities}/{prompt}/build_prompts.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(3000),
+        runtime=60,
+    params:
+        cfg=lambda w: {"prompt": dump(CONFIG.entities[w.entities].prompts[w.prompt])},
+        code=code("datasets/build_prompts.py"),
+    message:
+        "Writing {wildcards.entities} as prompts {wildcards.prompt} for {wildcards.tokenizer}"
+    script:
+        "../scripts/datasets/build_prompts.py"
+
+
 rule build_tokens:
     input:
         people=people_table,

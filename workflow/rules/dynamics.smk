@@ -42,7 +42,7 @@ rule score_recovery:
         "logs/dynamics/{system}/score_recovery.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: one_core_each(len(CONFIG.dynamics.recovery.systems), 16)
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=720,
@@ -67,7 +67,7 @@ rule score_forces:
         "logs/dynamics/{system}/score_forces.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=240,
@@ -96,7 +96,7 @@ rule score_fields:
         "logs/dynamics/{system}/score_fields.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=720,
@@ -151,6 +151,8 @@ rule predict_in_context:
         "logs/dynamics/in_context/{model}/{system}/predict_in_context.tsv"
     conda:
         "../../envs/environment.yaml"
+    # The longest chain of jobs: what waits for it should not have to.
+    priority: 10
     threads: share_of_cores(len(IN_CONTEXT))
     resources:
         mem_mb=model_memory(4, 6000),

@@ -26,7 +26,7 @@ rule ablate_neurons:
         "logs/interventions/{model}/{dataset}/ablate_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 4000),
         runtime=480,
@@ -62,7 +62,7 @@ rule pin_entropy_neurons:
         "logs/interventions/{model}/{text}/pin_entropy_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 5000),
         runtime=240,
@@ -91,7 +91,7 @@ rule score_attention_neurons:
         "logs/interventions/{model}/{text}/score_attention_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 5000),
         runtime=240,
@@ -121,7 +121,7 @@ rule score_next_tokens:
         "logs/interventions/{model}/{text}/score_next_tokens.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 5000),
         runtime=240,

@@ -69,6 +69,8 @@ rule train_tokenizer:
         "logs/models/recipes/{recipe}/train_tokenizer.tsv"
     conda:
         "../../envs/environment.yaml"
+    # The longest chain of jobs: what waits for it should not have to.
+    priority: 10
     threads: 2
     resources:
         mem_mb=growing(16000),
@@ -96,6 +98,8 @@ rule tokenize_documents:
         "logs/models/recipes/{recipe}/tokenize_documents.tsv"
     conda:
         "../../envs/environment.yaml"
+    # The longest chain of jobs: what waits for it should not have to.
+    priority: 10
     threads: 2
     resources:
         mem_mb=growing(16000),

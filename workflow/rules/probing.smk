@@ -22,7 +22,7 @@ rule fit_probes:
         "logs/probing/{model}/{dataset}/fit_probes.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: one_core_each(len(PROBED), 16)
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=480,
@@ -102,7 +102,7 @@ rule fit_sparsity_curves:
         "logs/probing/{model}/{dataset}/fit_sparsity_curves.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=480,
@@ -131,7 +131,7 @@ rule enumerate_neurons:
         "logs/probing/{model}/{dataset}/enumerate_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=240,
@@ -200,7 +200,7 @@ rule measure_superposition:
         "logs/probing/{model}/{dataset}/measure_superposition.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 16
+    threads: some_cores(16)
     resources:
         mem_mb=growing(16000),
         runtime=120,
@@ -235,7 +235,7 @@ rule refine_neurons:
         "logs/probing/{model}/{dataset}/refine_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 8000),
         runtime=240,

@@ -507,3 +507,76 @@ rule build_families_page:
         "Writing the page about families of neurons"
     script:
         "../scripts/report/build_families_page.py"
+
+
+rule build_maps_page:
+    input:
+        predictions=main_tables("predictions"),
+        scores=main_tables("scores"),
+        holdouts=entity_tables("holdouts"),
+        entities=tables_of_entities("entities"),
+        world_atlas=atlas("world-atlas"),
+        us_atlas=atlas("us-atlas"),
+    output:
+        page=report(
+            "results/report/maps.html",
+            caption="../report/maps.rst",
+            category="Case studies",
+            labels={"page": "maps and timelines"},
+        ),
+    log:
+        "logs/report/build_maps_page.log",
+    benchmark:
+        "logs/report/build_maps_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {},
+        code=code("report/build_maps_page.py"),
+    message:
+        "Writing the page with maps and timelines"
+    script:
+        "../scripts/report/build_maps_page.py"
+
+
+rule build_space_time_page:
+    input:
+        scores=prompt_tables("scores"),
+        dimensions=main_tables("dimensions"),
+        prompts=compared_tables("prompts"),
+        transfer=compared_tables("prompt_transfer"),
+        holdouts=entity_tables("holdouts"),
+        neurons=entity_tables("neurons"),
+        projections=entity_tables("neuron_projections"),
+        pinned=held_tables("pinning", "pinned_predictions"),
+        ablations=held_tables("ablation", "ablations"),
+        contexts=held_tables("ablation", "ablation_contexts"),
+        leakage=tables_of_entities("leakage"),
+    output:
+        page=report(
+            "results/report/space_time.html",
+            caption="../report/space_time.rst",
+            category="Case studies",
+            labels={"page": "space and time"},
+        ),
+    log:
+        "logs/report/build_space_time_page.log",
+    benchmark:
+        "logs/report/build_space_time_page.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        cfg=lambda w: {"main_prompt": CONFIG.spacetime.main_prompt},
+        code=code("report/build_space_time_page.py"),
+    message:
+        "Writing the page about space and time"
+    script:
+        "../scripts/report/build_space_time_page.py"

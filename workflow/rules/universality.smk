@@ -55,7 +55,7 @@ rule score_universality:
         "logs/universality/{group}/score_universality.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=growing(6000),
         runtime=480,
@@ -120,7 +120,7 @@ rule explain_neurons:
         "logs/universality/{model}/{text}/explain_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 8000),
         runtime=1440,
@@ -205,7 +205,7 @@ rule trace_examples:
         "logs/universality/{model}/{text}/trace_examples.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 6000),
         runtime=480,

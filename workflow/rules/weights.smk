@@ -40,7 +40,7 @@ rule measure_effects:
         "logs/weights/{model}/measure_effects.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 8
+    threads: some_cores(8)
     resources:
         # A layer and the unembedding in float64, and copies of both.
         mem_mb=model_memory(1.5, 4000),

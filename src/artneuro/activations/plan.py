@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 # Widths are rounded up to this: kernels are faster, and fewer shapes occur. Names are so short that
-# the padding would cost more.
+# the padding would cost more: up to this width a batch has one width, once it has so many tokens.
 WIDTH_MULTIPLE = 8
 EXACT_WIDTH = 16
+MIN_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def make_plan(
             and window == first[i] // shard_rows
             and tokens + width[batches[-1][0]] <= batch_tokens
             and rows + counts[i] <= part_rows
+            and (width[i] > EXACT_WIDTH or tokens < MIN_TOKENS or width[i] == width[batches[-1][0]])
         )
         if fits:
             batches[-1].append(int(i))

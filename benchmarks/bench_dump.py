@@ -29,19 +29,27 @@ from artneuro.models.loading import LanguageModel, load_model
 from artneuro.models.shapes import count_weights
 from artneuro.models.sites import units_of
 
+# Tokens of the question in front of names, the document token included.
+QUESTION = 10
+
 
 def make_dataset(
     folder: Path, vocab: int, n_sequences: int, n_ctx: int, rows: str, seed: int = 0
 ) -> tuple[np.ndarray, pl.DataFrame, pl.DataFrame]:
     """Token, sequence and label tables shaped like the demo's, in `folder`.
 
-    `rows` is "spans" (the mean over each sequence, as for languages), or "tokens" (every token
-    after the tenth a row of its own: the most that can be asked of the writer).
+    `rows` is "spans" (the mean over each sequence, as for languages), "tokens" (every token after
+    the tenth a row of its own: the most that can be asked of the writer), or "names" (the last of
+    one to seven tokens behind a question of nine that all sequences share).
     """
     rng = np.random.default_rng(seed)
     tokens = rng.integers(3, vocab, (n_sequences, n_ctx), dtype=np.int32)
-    length = rng.integers(n_ctx // 2, n_ctx + 1, n_sequences, dtype=np.int32)
-    length[: n_sequences // 2] = n_ctx  # crops of long documents are full
+    if rows == "names":
+        tokens[:, :QUESTION] = tokens[0, :QUESTION]
+        length = rng.integers(QUESTION + 1, QUESTION + 8, n_sequences, dtype=np.int32)
+    else:
+        length = rng.integers(n_ctx // 2, n_ctx + 1, n_sequences, dtype=np.int32)
+        length[: n_sequences // 2] = n_ctx  # crops of long documents are full
     tokens[np.arange(n_ctx) >= length[:, None]] = 0
     tokens[:, 0] = 0
     sequences = pl.DataFrame(
@@ -54,6 +62,8 @@ def make_dataset(
     )
     if rows == "spans":
         spans = [(i, 1, int(n)) for i, n in enumerate(length)]
+    elif rows == "names":
+        spans = [(i, int(n) - 1, int(n)) for i, n in enumerate(length)]
     else:
         spans = [(i, t, t + 1) for i, n in enumerate(length) for t in range(10, n)]
     labels = pl.DataFrame(
@@ -99,6 +109,9 @@ def run(
     config: ActivationsConfig | None = None,
 ) -> float:
     """Measure, record, and return the ratio: bare forward seconds over the dump's seconds."""
+    if rows == "names":
+        config = config or ActivationsConfig(sites=["resid_post"])
+        n_sequences, n_ctx = 16 * n_sequences, QUESTION + 7
     config = config or ActivationsConfig()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -133,7 +146,11 @@ def run(
             ours, lambda: seconds(lambda: bare_forward(lm, batches)), repeats
         )
         n_tokens = count_tokens(plan)
-    what = {"spans": "one mean span a sequence", "tokens": "every token a row"}[rows]
+    what = {
+        "spans": "one mean span a sequence",
+        "tokens": "every token a row",
+        "names": "the last token behind a question of nine that all share",
+    }[rows]
     work = (
         f"{n_tokens} tokens in {n_sequences} sequences of up to {n_ctx}, "
         f"{table.height} rows ({what}) x {info.shape.n_layers} layers x {list(units.values())} "
@@ -150,7 +167,10 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=32)
     parser.add_argument("--context", type=int, default=128)
     parser.add_argument(
-        "--rows", choices=["spans", "tokens"], nargs="+", default=["spans", "tokens"]
+        "--rows",
+        choices=["spans", "tokens", "names"],
+        nargs="+",
+        default=["spans", "tokens", "names"],
     )
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()

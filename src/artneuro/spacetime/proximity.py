@@ -108,7 +108,7 @@ def _count_nearer_numbers(truth: np.ndarray, own: np.ndarray, others: np.ndarray
     return below[high] - below[low]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _count_nearer_points(truth: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndarray:
     found = np.zeros(len(truth), dtype=np.int64)
     for i in range(len(truth)):

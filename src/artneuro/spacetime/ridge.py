@@ -36,7 +36,7 @@ from artneuro.core.errors import DataError
 DEFAULT_PENALTIES = np.logspace(0.8, 4.5, 12)
 # How far the grid of penalties is extended at most. Scaled features have products of n, so that
 # below and above nothing changes any more.
-LOWEST, HIGHEST = 1e-6, 1e12
+LOWEST, HIGHEST = 1e-6, 1e10
 # A unit that hardly varies against its own size is constant but for rounding.
 CONSTANT = 1e-7
 # Rows that are centred, scaled and multiplied at a time.
@@ -291,7 +291,7 @@ def choose_penalty(
     penalties : sequence of float
         Where the search starts, in steps of one ratio. While the optimum is the smallest or the
         largest, as many again are added on that side in the same steps, down to 1e-6 and up to
-        1e12. Of equal errors the larger penalty is taken.
+        1e10. Of equal errors the larger penalty is taken.
 
     Returns
     -------

@@ -302,7 +302,7 @@ def test_the_page_has_all_sections_and_their_numbers(tmp_path):
     assert "in brackets: random −0.15 (1), where 0.06 (1)." in text
     assert "R² 0.40 in the median on its own prompt and −0.10 on others; 0.31 if all" in text
     # Averages over blocks: 0.2 trained on, 0.31 held out, and 0.11 lost on average.
-    assert "0.20 trained on, 0.31 held out. Of the 1 cases with at least 5 units" in text
+    assert "0.20 trained on, 0.31 held out. Of the 1 case with at least 5 units" in text
     assert "larger when held out in 1 and smaller in 0; held out it is below 0.5 in 1." in text
     blocks = row_of(tree, "world", "tiny", "5")
     assert blocks[3].startswith("0.200 [")

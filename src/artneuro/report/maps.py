@@ -52,6 +52,8 @@ BASELINES = {
     "bag_of_tokens": "a probe of the counts of tokens",
     "random_features": "a probe of random features of the tokens",
 }
+# Spread of the predictions, as a share of that of the truth, below which it is explained.
+DRAWN_IN = 0.9
 WORDS = {
     "world": "places of the world", "usa": "places in the USA", "city": "places in New York City",
     "time": "dates",
@@ -202,11 +204,13 @@ def explain(study: Study) -> tuple[str, ...]:
     told = " and ".join(
         f"{100 * ratio:.0f} % in {target}" for target, ratio in zip(targets, ratios, strict=True)
     )
-    second = (
-        f"The predictions spread {told} of what the truth does: a probe that is not sure stays "
-        "near the mean of what it was fitted to, so that the edges of the picture are drawn in."
-    )
-    return first, second
+    second = f"The predictions spread {told} of what the truth does"
+    if max(ratios) < DRAWN_IN:
+        second += (
+            ": a probe that is not sure stays near the mean of what it was fitted to, so that the "
+            "edges of the picture are drawn in"
+        )
+    return first, f"{second}."
 
 
 def _space_part(studies: Sequence[Study]) -> list[Drawing | Table]:

@@ -78,9 +78,10 @@ def _said(summary: pl.DataFrame, kind: str) -> str:
     )
     if loss.is_empty():
         return said + f"No case has {FEWEST} units, which an interval needs to tell anything."
+    cases = "1 case" if loss.height == 1 else f"{loss.height} cases"
     return said + (
-        f"Of the {loss.height} cases with at least {FEWEST} units, by the 95 % intervals it is "
-        f"larger when held out in {loss.filter(pl.col('low') > 0).height} and smaller in "
+        f"Of the {cases} with at least {FEWEST} units, by the 95 % intervals it is larger when "
+        f"held out in {loss.filter(pl.col('low') > 0).height} and smaller in "
         f"{loss.filter(pl.col('high') < 0).height}; held out it is below 0.5 in "
         f"{held.filter(pl.col('high') < 0.5).height}."
     )

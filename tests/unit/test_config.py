@@ -127,7 +127,7 @@ def test_a_mistake_is_named_with_its_key_value_and_what_is_allowed(
 
 def test_the_configs_of_the_readme_are_valid(tmp_path: Path, monkeypatch) -> None:
     text = (ROOT / "README.md").read_text()
-    example, group = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example, group, places = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     for folder in ("data/models/mine", "data/letters/fr", "data/letters/de", "data/notes"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -135,6 +135,8 @@ def test_the_configs_of_the_readme_are_valid(tmp_path: Path, monkeypatch) -> Non
     assert ("mine", "letter_language") in config.probed()
     config, _ = load_config(yaml.safe_load(group), ROOT)
     assert config.universality.groups["pythia"].members == ["pythia-a", "pythia-b"]
+    config, _ = load_config(yaml.safe_load(places), ROOT)
+    assert config.mapped() == [("pythia-160m", "places")]
 
 
 def test_all_mistakes_are_named_at_once() -> None:

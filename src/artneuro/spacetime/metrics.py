@@ -27,10 +27,13 @@ def on_sphere(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, 
     latitude, longitude : ndarray
         In [-90, 90] and [-180, 180).
     """
-    wrapped = np.mod(np.asarray(longitude, dtype=np.float64) + 180.0, 360.0) - 180.0
-    # What is already in its place stays as it is, to the last bit.
-    wrapped = np.where((longitude >= -180.0) & (longitude < 180.0), longitude, wrapped)
-    return np.clip(latitude, -90.0, 90.0), wrapped
+    return np.clip(latitude, -90.0, 90.0), wrapped(longitude)
+
+
+def wrapped(degrees: np.ndarray) -> np.ndarray:
+    """Angles in [-180, 180), of which those that are there already stay so to the last bit."""
+    turned = np.mod(np.asarray(degrees, dtype=np.float64) + 180.0, 360.0) - 180.0
+    return np.where((degrees >= -180.0) & (degrees < 180.0), degrees, turned)
 
 
 def unit_vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:

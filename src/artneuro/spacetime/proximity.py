@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from artneuro.core.errors import DataError
-from artneuro.spacetime.metrics import SPACE, on_sphere, unit_vectors
+from artneuro.spacetime.metrics import SPACE, on_sphere, unit_vectors, wrapped
 
 
 def proximity_errors(
@@ -62,11 +62,10 @@ def proximity_errors(
     if set(names) == set(SPACE):
         columns = [names.index(name) for name in SPACE]
         if as_published:
-            columns = columns[::-1]
+            # Nothing was clipped there, and the formula takes "latitudes" of up to 180 degrees.
+            true, own = (unit_vectors(*wrapped(v[:, columns[::-1]]).T) for v in (truth, predicted))
         else:
-            predicted = predicted.copy()
-            predicted[:, columns] = np.stack(on_sphere(*predicted[:, columns].T), axis=1)
-        true, own = unit_vectors(*truth[:, columns].T), unit_vectors(*predicted[:, columns].T)
+            true, own = (unit_vectors(*on_sphere(*v[:, columns].T)) for v in (truth, predicted))
         nearer = _count_nearer_points(true, own, np.ascontiguousarray(own[rows]))
     else:
         nearer = _count_nearer_numbers(truth[:, 0], predicted[:, 0], predicted[rows, 0])

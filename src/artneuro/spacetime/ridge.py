@@ -59,7 +59,7 @@ class RidgeDesign:
     ----------
     mean, scale : ndarray of shape (d,)
         Of the training rows; the scale of constant units is 1, and of all if they are not scaled.
-    values : ndarray of shape (min(n, d),)
+    values : ndarray of shape (min(n - 1, d),)
         Eigenvalues of the products, ascending: n times the variances of the principal components
         of the scaled features.
 
@@ -95,10 +95,15 @@ class RidgeDesign:
             self.scale, self._per_scale = self._scales(np.square(rows).sum(axis=0))
             rows *= self._per_scale
             products = rows @ rows.T
+            # Centred rows have no share in the constant direction, which is the intercept's. Made
+            # the largest one by far, it can be told from the others and left out exactly.
+            products += (2 * np.trace(products) + 1) / n
         values, vectors = linalg.eigh(products, driver="evd", overwrite_a=True, check_finite=False)
-        self.values = np.maximum(values, 0.0)
+        count = d if self._is_primal else n - 1
+        self.values = np.maximum(values[:count], 0.0)
         # Of the features in the one case, of the rows in the other.
-        self._vectors = vectors
+        self._vectors = vectors[:, :count]
+        self._is_whole = True
         self._turned: np.ndarray | None = None
 
     def _means(self) -> np.ndarray:
@@ -163,6 +168,9 @@ class RidgeDesign:
         """Errors on rows left out, by blocks of rows: (penalty, rows, t)."""
         centred, _ = self._centred(targets)
         products = self._products(centred)
+        if not self._is_primal:
+            yield slice(0, len(centred)), self._kernel_residuals(centred, products, penalties)
+            return
         coefficients = self._coefficients(products, penalties)
         count, d, t = coefficients.shape
         flat = coefficients.transpose(1, 0, 2).reshape(d, count * t) * self._per_scale[:, None]
@@ -172,21 +180,30 @@ class RidgeDesign:
             own = self._own_shares(part, penalties)
             yield part, (centred[part] - fitted) / (1.0 - own)[:, :, None]
 
+    def _kernel_residuals(
+        self, centred: np.ndarray, products: np.ndarray, penalties: np.ndarray
+    ) -> np.ndarray:
+        squares = np.square(self._vectors).T
+        if self._is_whole:
+            # Numerator and denominator both vanish with the penalty. Divided by it, neither does,
+            # and nothing cancels: few rows are fitted almost exactly.
+            kept = 1.0 / (self.values + penalties[:, None])
+            return (self._vectors @ (kept[:, :, None] * products)) / (kept @ squares)[:, :, None]
+        kept = self.values / (self.values + penalties[:, None])
+        own = kept @ squares + 1 / len(centred)
+        fitted = self._vectors @ (kept[:, :, None] * products)
+        return (centred - fitted) / (1.0 - own)[:, :, None]
+
     def _own_shares(self, part: slice, penalties: np.ndarray) -> np.ndarray:
         """Shares of rows in their own fitted values, intercept included: (penalty, rows)."""
-        if self._is_primal:
-            if self._turned is None:
-                self._turned = np.empty((len(self.features), len(self.values)))
-                vectors = self._vectors * self._per_scale[:, None]
-                for at, block in self._blocks():
-                    np.matmul(block, vectors, out=self._turned[at])
-                np.square(self._turned, out=self._turned)
-            kept = 1.0 / (self.values + penalties[:, None])
-            found = kept @ self._turned[part].T
-        else:
-            kept = self.values / (self.values + penalties[:, None])
-            found = kept @ np.square(self._vectors[part]).T
-        return found + 1 / len(self.features)
+        if self._turned is None:
+            self._turned = np.empty((len(self.features), len(self.values)))
+            vectors = self._vectors * self._per_scale[:, None]
+            for at, block in self._blocks():
+                np.matmul(block, vectors, out=self._turned[at])
+            np.square(self._turned, out=self._turned)
+        kept = 1.0 / (self.values + penalties[:, None])
+        return kept @ self._turned[part].T + 1 / len(self.features)
 
     def leave_one_out(
         self, targets: np.ndarray, penalties: Sequence[float] | np.ndarray
@@ -235,6 +252,7 @@ class RidgeDesign:
             raise DataError(f"{k} of {len(self.values)} principal components are asked for")
         found = copy.copy(self)
         found.values, found._vectors = self.values[-k:], self._vectors[:, -k:]
+        found._is_whole = self._is_whole and k == len(self.values)
         if self._turned is not None:
             found._turned = self._turned[:, -k:]
         return found

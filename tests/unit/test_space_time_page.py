@@ -250,6 +250,8 @@ def test_components_that_are_enough():
         "entities": "world", "model": "tiny", "full": 64, "r2": 0.4, "spearman": 0.5,
         "k_r2": 32, "k_spearman": 8,
     }  # fmt: skip
+    nothing = dimensions().with_columns(r2=pl.lit(-0.1))
+    assert enough_components(nothing)["k_r2"].to_list() == [None]
     (row,) = enough_components(dimensions(), share=0.99).iter_rows(named=True)
     assert (row["k_r2"], row["k_spearman"]) == (None, 32)
 
@@ -315,7 +317,7 @@ def test_the_page_has_all_sections_and_their_numbers(tmp_path):
     assert "0.60 [" in directions.text_content()
     # Types: nothing lost.
     assert "0.20 trained on, 0.20 held out. No case has 5 units" in text
-    assert "in 1 of 1 cases: 8 against 32 in the median of the 1 where both" in text
+    assert "in 1 of the 1 cases where both are above zero: 8 against 32 in the median" in text
     assert row_of(tree, "world", "64")[4:] == ["8", "32", "0.50", "2", "8"]
     # Of the two searches, the input weights' largest cosine exceeds the random one.
     assert "In 1 of 2 searches" in text

@@ -149,7 +149,7 @@ def draw_dimensions(dimensions: pl.DataFrame) -> Figure:
     tables = dimensions["entities"].unique(maintain_order=True).to_list()
     colours = colours_of(dimensions["model"].unique(maintain_order=True).to_list())
     with figure_style():
-        figure = Figure(figsize=(2.9 * len(tables) + 0.8, 2.9))
+        figure = Figure(figsize=(max(2.9 * len(tables) + 0.8, LEGEND), 3.1))
         axes = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
         for axis, table in zip(axes, tables, strict=True):
             for model, colour in colours.items():
@@ -168,7 +168,8 @@ def draw_dimensions(dimensions: pl.DataFrame) -> Figure:
             axis.set_xlabel("principal components")
         axes[0].set_ylabel("test score")
         axes[0].set_ylim(bottom=max(axes[0].get_ylim()[0], -0.3))
-        axes[0].legend(loc="lower right")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     return figure
 
 

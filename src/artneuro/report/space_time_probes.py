@@ -241,14 +241,16 @@ def prompt_gains(quality: pl.DataFrame, main_prompt: str) -> pl.DataFrame:
 def dimensions_part(dimensions: pl.DataFrame) -> Part:
     """How few principal components are enough for a probe (4.4.2)."""
     frame = enough_components(dimensions)
-    both = frame.drop_nulls(["k_r2", "k_spearman"])
-    fewer = frame.filter(
+    known = frame.filter(pl.col("r2") > 0, pl.col("spearman") > 0)
+    both = known.drop_nulls(["k_r2", "k_spearman"])
+    fewer = known.filter(
         pl.col("k_spearman").is_not_null()
         & (pl.col("k_r2").is_null() | (pl.col("k_spearman") < pl.col("k_r2")))
     )
     said = (
         f"{100 * ENOUGH:.0f} % of the full probe's Spearman correlation take fewer components than "
-        f"{100 * ENOUGH:.0f} % of its R² in {fewer.height} of {frame.height} cases"
+        f"{100 * ENOUGH:.0f} % of its R² in {fewer.height} of the {known.height} cases where both "
+        "are above zero"
     )
     if both.height:
         said += (
@@ -276,7 +278,8 @@ def dimensions_part(dimensions: pl.DataFrame) -> Part:
             Table(
                 shown,
                 "The full probe's test scores, and the fewest components with half and with "
-                f"{100 * ENOUGH:.0f} % of them; a dash: more than any tried.",
+                f"{100 * ENOUGH:.0f} % of them; a dash: more than any tried, or a score not above "
+                "zero.",
                 {
                     "full": "components", "r2": "R²", "k_r2_half": "for half",
                     "k_r2": f"for {100 * ENOUGH:.0f} %", "spearman": "Spearman",
@@ -294,14 +297,17 @@ def enough_components(dimensions: pl.DataFrame, share: float = ENOUGH) -> pl.Dat
     -------
     DataFrame
         `entities`, `model`, `full` (components of the full probe) with its `r2` and `spearman`,
-        `k_r2`, `k_spearman`; null where only the full probe gets there.
+        `k_r2`, `k_spearman`; null where only the full probe gets there, and where its score is
+        not above zero.
     """
     rows = []
     for (table, model), part in dimensions.sort("k").group_by(RUN, maintain_order=True):
         full = part.row(-1, named=True)
         found: dict[str, int | None] = {}
         for metric in ("r2", "spearman"):
-            enough = part.head(-1).filter(pl.col(metric) >= share * full[metric])
+            # A share of nothing is no goal.
+            goal = share * full[metric] if full[metric] > 0 else np.inf
+            enough = part.head(-1).filter(pl.col(metric) >= goal)
             found[f"k_{metric}"] = int(enough["k"][0]) if enough.height else None
         scores = {metric: full[metric] for metric in ("r2", "spearman")}
         rows.append({"entities": table, "model": model, "full": int(full["k"]), **scores, **found})

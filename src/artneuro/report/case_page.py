@@ -58,6 +58,16 @@ CASE_PAGES = {
         "which neurons predict or suppress tokens, change how sure the model is, or turn heads of "
         "attention off and on.",
     ),
+    "maps": (
+        "Maps and timelines",
+        "where a model puts places, and when it puts works, persons and events that it reads the "
+        "names of, beside the truth.",
+    ),
+    "space_time": (
+        "Space and time",
+        "whether linear probes read places and dates from a model, by layer and prompt, on "
+        "countries and kinds that they saw nothing of, and which neurons follow them.",
+    ),
     "dynamics": (
         "Sparse equations of dynamical systems",
         "which equations are found in short or noisy data, by exact sparse regression and by "

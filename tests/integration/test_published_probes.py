@@ -19,7 +19,7 @@ from artneuro.core.artifacts import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT.parent / "shared" / "entities" / "world_place.csv"
-MODEL, LAYERS = "smollm2-135m", [5, 17, 23]
+MODEL, LAYERS = "smollm2-135m", [11, 23, 29]
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(1200),
@@ -29,21 +29,21 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on 2,000 places of the published table."""
+    """A finished run on the 2,000 places of most page views of the published table."""
     folder = tmp_path_factory.mktemp("published")
     cache = ROOT / "resources" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     (folder / "resources").mkdir()
     (folder / "resources" / "cache").symlink_to(cache)
     demo = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    part = {"reader": "published", "layout": "world_place", "path": str(TABLE)}
+    part: dict = {"reader": "published", "layout": "world_place", "path": str(TABLE)}
+    part["max_entities"] = 2000
     config = {
         "models": {MODEL: demo["models"][MODEL]},
         "entities": {
             "places": {
                 "target": "space",
                 "parts": [part],
-                "max_entities": 2000,
                 "prompts": {"empty": {"before": " "}},
             }
         },
@@ -65,15 +65,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_places_are_read_far_better_than_without_a_model(run: Path) -> None:
-    # A prototype, with a random split and other code, had a test R2 of 0.56 at its best layer.
+    # Names tell much of places by themselves ("Kentucky's"): of places that few look up, a bag of
+    # tokens knows more than this small model (docs/validation.md).
     scores = read_table(run / f"results/spacetime/{MODEL}/places/empty/scores.parquet")
     linear = scores.filter(pl.col("probe") == "linear")
     best = linear.sort("r2_loo", descending=True).row(0, named=True)
     rest = {row["probe"]: row["r2"] for row in scores.iter_rows(named=True)}
     assert best["n_train"] + best["n_test"] == 2000
-    assert best["r2"] > 0.4
-    assert best["r2"] > rest["bag_of_tokens"] + 0.1
-    assert best["r2"] > rest["random_features"] + 0.1
+    assert best["r2"] > 0.35
+    assert best["r2"] > rest["bag_of_tokens"] + 0.05
+    assert best["r2"] > rest["random_features"] + 0.15
     assert abs(rest["shuffled_targets"]) < 0.05
     assert abs(best["r2"] - best["r2_loo"]) < 0.1
 

@@ -31,6 +31,7 @@ def main() -> None:
         ["benchmarks/bench_adaptive.py", "--store", str(STORE)],
         ["benchmarks/bench_optimal.py", "--store", str(LARGEST)],
         ["benchmarks/bench_exact_regression.py"],
+        ["benchmarks/bench_space_time.py"],
         ["benchmarks/bench_explanations.py", "--weights", str(WEIGHTS), "--text", str(TEXT)],
         [
             "benchmarks/bench_correlations.py",

@@ -154,7 +154,9 @@ class RidgeDesign:
     def _coefficients(self, products: np.ndarray, penalties: np.ndarray) -> np.ndarray:
         """Coefficients of the scaled features, (penalty, d, t)."""
         shrunk = products / (self.values + penalties[:, None])[:, :, None]
-        found = self._vectors @ shrunk
+        count, r, t = shrunk.shape
+        flat = self._vectors @ shrunk.transpose(1, 0, 2).reshape(r, count * t)
+        found = flat.reshape(-1, count, t).transpose(1, 0, 2)
         if self._is_primal:
             return found
         rows = np.zeros((len(penalties), self.features.shape[1], products.shape[1]))

@@ -586,6 +586,14 @@ def main_prompt(folder, name):
     return f"results/{folder}/{{entities}}/{CONFIG.spacetime.main_prompt}/{name}"
 
 
+def probes_of(wildcards):
+    """How {prompt} is probed: with a hidden layer in the main prompt alone."""
+    mlp = (
+        CONFIG.spacetime.probes.mlp and wildcards.prompt == CONFIG.spacetime.main_prompt
+    )
+    return {**dump(CONFIG.spacetime.probes), "mlp": mlp}
+
+
 def all_prompts(path):
     """Input function: a file of each prompt of {entities}, in the order of the config."""
 

@@ -149,10 +149,10 @@ rule predict_in_context:
         "logs/dynamics/in_context/{model}/{system}/predict_in_context.log",
     benchmark:
         "logs/dynamics/in_context/{model}/{system}/predict_in_context.tsv"
-    conda:
-        "../../envs/environment.yaml"
     # The longest chain of jobs: what waits for it should not have to.
     priority: 10
+    conda:
+        "../../envs/environment.yaml"
     threads: share_of_cores(len(IN_CONTEXT))
     resources:
         mem_mb=model_memory(4, 6000),

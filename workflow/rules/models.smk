@@ -67,10 +67,10 @@ rule train_tokenizer:
         "logs/models/recipes/{recipe}/train_tokenizer.log",
     benchmark:
         "logs/models/recipes/{recipe}/train_tokenizer.tsv"
-    conda:
-        "../../envs/environment.yaml"
     # The longest chain of jobs: what waits for it should not have to.
     priority: 10
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         mem_mb=growing(16000),
@@ -96,10 +96,10 @@ rule tokenize_documents:
         "logs/models/recipes/{recipe}/tokenize_documents.log",
     benchmark:
         "logs/models/recipes/{recipe}/tokenize_documents.tsv"
-    conda:
-        "../../envs/environment.yaml"
     # The longest chain of jobs: what waits for it should not have to.
     priority: 10
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         mem_mb=growing(16000),

@@ -7,7 +7,6 @@ rule fit_entity_probes:
         rows=rules.dump_entities.output.rows,
         tokens=prompt_path("tokens"),
         sequences=prompt_path("sequences"),
-        labels=prompt_path("labels"),
         entities=rules.build_entities.output.entities,
     output:
         scores=report(
@@ -33,7 +32,7 @@ rule fit_entity_probes:
         mem_mb=entity_memory(6),
         runtime=480,
     params:
-        cfg=lambda w: {"probes": dump(CONFIG.spacetime.probes)},
+        cfg=lambda w: {"probes": probes_of(w)},
         code=code("spacetime/fit_entity_probes.py"),
     message:
         "Probing {wildcards.model} for {wildcards.entities}, prompt {wildcards.prompt}"

@@ -20,7 +20,9 @@ class ProbesConfig(Section):
         "10^4.5.",
     )
     mlp: bool = Field(
-        True, description="Whether the probe with a hidden layer of table 4.2 is fitted as well."
+        True,
+        description="Whether the probe with a hidden layer of table 4.2 is fitted as well, in the "
+        "main prompt.",
     )
     dimensions: list[Annotated[int, Field(ge=1)]] = Field(
         [2, 4, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100],

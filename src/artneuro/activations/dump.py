@@ -55,7 +55,8 @@ class DumpFacts:
     n_rows, n_tokens : int
         Rows of the store, and tokens that were read for them, padding included.
     n_prefix : int
-        First tokens that all sequences share and that were run once instead.
+        First tokens that all sequences share: run once, though `n_tokens` and
+        `tokens_per_second` count them for each.
     n_parts, n_resumed : int
         Parts of the work, and how many of them were there from an interrupted run.
     forward_seconds, tokens_per_second : float

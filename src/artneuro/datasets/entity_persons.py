@@ -28,7 +28,7 @@ OCCUPATIONS = {
     "soldier": "general admiral soldier commander marshal military_officer officer warrior",
     "scientist": "scientist physicist chemist biologist mathematician astronomer physician "
     "physiologist inventor engineer geologist botanist naturalist anatomist surgeon doctor "
-    "geneticist chemist psychiatrist psychologist anthropologist economist sociologist nurse",
+    "geneticist psychiatrist psychologist anthropologist economist sociologist nurse",
     "philosopher": "philosopher historian theologian scholar linguist educator philologist",
     "musician": "composer musician singer pianist violinist conductor guitarist songwriter "
     "trumpeter saxophonist rapper",

@@ -49,7 +49,7 @@ def draw_text(
             f"{len(enough)} sequences have {n_ctx} tokens or more, and the model reads "
             f"{shape.n_ctx} at most",
             where=str(tokens),
-            fix="lower n_ctx of this part of the section interventions, or raise that of the text",
+            fix="lower n_ctx of this part of the config, or raise that of the text",
         )
     drawn = random_generator(seed, "sequences").permutation(enough)[:n_sequences]
     drawn.sort()

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from artneuro.spacetime.metrics import great_circle_km
-
-SPACE, TIME = ("latitude", "longitude"), ("time",)
+from artneuro.spacetime.metrics import SPACE, TIME, great_circle_km
 
 
 @dataclass(frozen=True)

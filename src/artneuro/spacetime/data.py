@@ -11,9 +11,9 @@ import polars as pl
 from artneuro.activations.store import ActivationStore, open_store
 from artneuro.core.artifacts import read_table
 from artneuro.core.errors import DataError
+from artneuro.spacetime.metrics import SPACE, TIME
 
 SITE = "resid_post"
-SPACE, TIME = ("latitude", "longitude"), ("time",)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def load_entity_activations(
     ------
     DataError
         If the files do not belong together, the table of entities is neither of space nor of time,
-        or a split is empty.
+        or a split has fewer than two entities.
     StoreError
         If the store cannot be read.
     """

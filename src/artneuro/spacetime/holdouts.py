@@ -17,7 +17,7 @@ from artneuro.spacetime.holdouts_scores import BLOCK, choose_units, score_units
 
 log = logging.getLogger(__name__)
 
-_PLACES = ("latitude", "longitude", "time")
+_TARGETS = ("latitude", "longitude", "time")
 
 HOLDOUTS_SCHEMA = pl.Schema(
     {
@@ -37,7 +37,7 @@ HOLDOUTS_SCHEMA = pl.Schema(
         **{
             f"{centre}_{name}": pl.Float64()
             for centre in ("true", "predicted", "nominal", "training")
-            for name in _PLACES
+            for name in _TARGETS
         },
         "angle": pl.Float64(),
         "direction_correct": pl.Boolean(),
@@ -46,7 +46,7 @@ HOLDOUTS_SCHEMA = pl.Schema(
     }
 )
 
-# What is averaged over units, and the two differences that a reader looks for first.
+# What is averaged over units, besides the difference of the proximity errors.
 QUANTITIES = (
     *(f"{s}_{f}" for s in ("proximity", "spearman", "error") for f in ("nominal", "held_out")),
     "angle",

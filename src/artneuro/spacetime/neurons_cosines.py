@@ -108,7 +108,7 @@ def vectors_of(weights: MlpWeights) -> dict[str, np.ndarray]:
 
 
 def probed_layer(layer: int, kind: str) -> int:
-    """The layer behind which a neuron of block `layer` writes, or before which it reads."""
+    """The layer behind which a neuron of block `layer` writes, or behind which it reads."""
     return layer if kind == OUTPUT else layer - 1
 
 

@@ -107,6 +107,27 @@ def write_corpus(folder: Path, seed: int, n: int = 24) -> None:
             (folder / language / f"{i}.txt").write_text(f"{text} {seed}.{i}\n")
 
 
+def write_entities(folder: Path) -> None:
+    """Two tables in the layouts of the thesis: places of four countries, works of four decades."""
+    generator = random.Random(3)
+    syllables = [a + b + c for a in "BDKL" for b in "aeiou" for c in "mnrst"]
+    names = iter(generator.sample(syllables, 88))
+    countries = ["France", "Kenya", "Japan", "Chile"]
+    places = [
+        f"{next(names)},{countries[i % 4]},{generator.uniform(-60, 60)},"
+        f"{generator.uniform(-180, 180)},{100 + i},town,{i % 5 == 0}"
+        for i in range(48)
+    ]
+    works = [
+        f"{next(names)},X{i},{1950 + i}-05-01,P{i},{100 + i},song,{i % 5 == 0}" for i in range(40)
+    ]
+    for name, columns, rows in (
+        ("places", "name,country,latitude,longitude,page_views,entity_type,is_test", places),
+        ("works", "title,creator,release_date,page_name,page_views,entity_type,is_test", works),
+    ):
+        (folder / f"{name}.csv").write_text("\n".join([columns, *rows]) + "\n")
+
+
 def write_sources(path: Path, sources: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump({"sources": sources}, sort_keys=False))
 
@@ -121,6 +142,7 @@ def make_project(root: Path) -> Project:
     make_model("gpt2", root / "data" / "model")
     write_corpus(root / "data" / "files", seed=1)
     write_corpus(root / "data" / "packed", seed=2)
+    write_entities(root / "data")
     package = Path(
         shutil.make_archive(str(root / "data" / "pack"), "zip", root / "data" / "packed")
     )
@@ -151,6 +173,7 @@ def make_project(root: Path) -> Project:
         ]  # fmt: skip
 
     labels = {"kind": "code_language", "sequences_per_class": 10, "skip_tokens": 3}
+    reading = {"models": ["toy-a"], "text": "code", "sequences": 8, "n_ctx": 16}
     project = Project(root)
     project.set_config(
         {
@@ -176,6 +199,39 @@ def make_project(root: Path) -> Project:
                     "unigrams": {"min_variants": 1},
                     "topics": {"components": 1, "share": 0.3},
                 },
+            },
+            "interventions": {
+                "entropy_neurons": {**reading, "neurons": 1, "controls": 1, "positions": 2,
+                                    "skip": 4, "min_norm_quantile": 0.2},
+                "attention_neurons": {**reading, "position_step": 4, "random_directions": 10,
+                                      "pairs": 1, "positions": 2, "attention_range": [0, 1]},
+                "next_tokens": {**reading, "per_role": 2, "deviations": 0.5, "min_count": 1,
+                                "resamples": 10},
+            },
+            "entities": {
+                "places": {
+                    "target": "space",
+                    "parts": [{"reader": "published", "layout": "world_place",
+                               "path": "data/places.csv"}],
+                    "split": {"kind": "published"},
+                    "prompts": {"empty": {}, "where": {"before": "At "}},
+                },
+                "works": {
+                    "target": "time",
+                    "parts": [{"reader": "published", "layout": "art", "path": "data/works.csv",
+                               "template": "{title}"}],
+                    "split": {"kind": "published"},
+                },
+            },
+            "spacetime": {
+                "models": ["toy-a"],
+                "probes": {"mlp": False, "dimensions": [2], "bag_tokens": 20},
+                "holdouts": {"min_entities": 5, "min_test": 1},
+                "neurons": {"top": 10},
+                "pinning": {"tables": ["works"], "template": "{title} 19", "examples": 1,
+                            "controls": 1, "deviations": [-1, 1]},
+                "ablation": {"tables": ["places"], "text": "code", "sequences": 4, "n_ctx": 8,
+                             "neurons": 1, "contexts": 2},
             },
             "corpora": {
                 "first": {"parts": parts(source="packed")},
@@ -312,10 +368,40 @@ JOBS = {
     "name_universal_neurons": 1,
     "trace_examples": 1,
     "build_families_page": 1,
+    "pin_entropy_neurons": 1,
+    "score_attention_neurons": 1,
+    "score_next_tokens": 1,
+    "build_roles_page": 1,
+    "build_entities": 2,
+    "build_prompts": 3,
+    "dump_entities": 3,
+    "fit_entity_probes": 3,
+    "score_holdouts": 2,
+    "score_prompts": 1,
+    "find_entity_neurons": 2,
+    "pin_entity_neurons": 1,
+    "ablate_entity_neurons": 1,
+    "build_maps_page": 1,
+    "build_space_time_page": 1,
 }
 AFTER = {
     "build_universality_page": set(),
-    "measure_effects": {"build_universality_page"},
+    "build_roles_page": set(),
+    "pin_entropy_neurons": {"build_roles_page"},
+    "score_attention_neurons": {"build_roles_page"},
+    "score_next_tokens": {"build_roles_page"},
+    "measure_effects": {
+        "build_universality_page",
+        "pin_entropy_neurons",
+        "score_next_tokens",
+        "build_roles_page",
+    },
+    "build_maps_page": set(),
+    "build_space_time_page": set(),
+    "pin_entity_neurons": {"build_space_time_page"},
+    "ablate_entity_neurons": {"build_space_time_page"},
+    "score_prompts": {"build_space_time_page"},
+    "score_holdouts": {"build_maps_page", "build_space_time_page"},
     "build_families_page": set(),
     "trace_examples": {"build_families_page"},
     "name_universal_neurons": {"trace_examples", "build_families_page"},
@@ -355,10 +441,21 @@ AFTER["label_features"] = {"dump_activations"} | AFTER["dump_activations"]
 AFTER["build_tokens"] = {"label_features"} | AFTER["label_features"]
 AFTER["accumulate_correlations"] = {"score_universality"} | AFTER["score_universality"]
 AFTER["explain_neurons"] = {"assign_families", "build_universality_page"} | AFTER["assign_families"]
-AFTER["build_text"] = {"accumulate_correlations", "explain_neurons"} | (
-    AFTER["accumulate_correlations"] | AFTER["explain_neurons"]
+AFTER["find_entity_neurons"] = {"pin_entity_neurons", "ablate_entity_neurons"} | (
+    AFTER["ablate_entity_neurons"]
 )
-AFTER["train_model"] = {"build_text", "measure_effects"} | AFTER["build_text"]
+AFTER["fit_entity_probes"] = {"score_holdouts", "score_prompts", "find_entity_neurons"} | (
+    AFTER["score_holdouts"] | AFTER["find_entity_neurons"]
+)
+AFTER["dump_entities"] = {"fit_entity_probes"} | AFTER["fit_entity_probes"]
+AFTER["build_prompts"] = {"dump_entities"} | AFTER["dump_entities"]
+AFTER["build_entities"] = {"build_prompts"} | AFTER["build_prompts"]
+READS_TEXT = {"accumulate_correlations", "explain_neurons", "pin_entropy_neurons",
+              "score_attention_neurons", "score_next_tokens", "ablate_entity_neurons"}  # fmt: skip
+AFTER["build_text"] = READS_TEXT.union(*(AFTER[rule] for rule in READS_TEXT))
+AFTER["train_model"] = {"build_text", "measure_effects", "build_prompts"} | (
+    AFTER["build_text"] | AFTER["measure_effects"] | AFTER["build_prompts"]
+)
 AFTER["tokenize_documents"] = {"train_model"} | AFTER["train_model"]
 AFTER["train_tokenizer"] = {"tokenize_documents"} | AFTER["tokenize_documents"]
 AFTER["read_documents"] = {"build_tokens", "train_tokenizer"} | (
@@ -397,7 +494,7 @@ MODULE_CHANGES = {
     "probing/fit.py": ("fit_probes",),
     "probing/neurons.py": ("collect_best_neurons", "score_transfer"),
     "probing/transfer.py": ("score_transfer",),
-    "activations/dump.py": ("dump_activations",),
+    "activations/dump.py": ("dump_activations", "dump_entities"),
     "datasets/documents.py": ("read_documents",),
     "datasets/labels.py": ("label_features",),
     "models/fetch.py": ("fetch_model",),
@@ -412,21 +509,41 @@ MODULE_CHANGES = {
     "dynamics/greedy.py": ("score_recovery", "score_forces", "score_fields"),
     "dynamics/timing.py": ("time_regressions",),
     "report/dynamics_figures.py": ("build_dynamics_page",),
+    "datasets/entity_leakage.py": ("build_entities",),
+    "datasets/prompts.py": ("build_prompts",),
+    "spacetime/ridge.py": ("fit_entity_probes",),
+    "spacetime/holdouts.py": ("score_holdouts",),
+    "spacetime/neurons.py": ("find_entity_neurons",),
+    "spacetime/neurons_choose.py": ("pin_entity_neurons", "ablate_entity_neurons"),
+    "report/maps.py": ("build_maps_page",),
+    # Several at once, each of a rule of its own.
+    "interventions/entropy_pinning.py interventions/attention_scores.py": (
+        "pin_entropy_neurons",
+        "score_attention_neurons",
+    ),
+    "interventions/next_tokens.py spacetime/pinning.py": (
+        "score_next_tokens",
+        "pin_entity_neurons",
+    ),
+    "report/roles.py spacetime/ablation.py": ("build_roles_page", "ablate_entity_neurons"),
     # Pages are told of by what reads the sources, too.
     "core/archives.py": (
         "fetch_source",
         "read_documents",
+        "build_entities",
         "build_in_context_page",
         "build_dynamics_page",
+        "build_roles_page",
     ),
     "core/job.py": tuple(JOBS),
 }
 
 
-@pytest.mark.parametrize("module", MODULE_CHANGES)
-def test_edited_module(project: Project, module: str):
-    append(project, f"src/artneuro/{module}", "\n_CHANGED = 1\n")
-    assert project.plan() == from_rules(*MODULE_CHANGES[module])
+@pytest.mark.parametrize("modules", MODULE_CHANGES)
+def test_edited_module(project: Project, modules: str):
+    for module in modules.split():
+        append(project, f"src/artneuro/{module}", "\n_CHANGED = 1\n")
+    assert project.plan() == from_rules(*MODULE_CHANGES[modules])
 
 
 def test_new_module_counts_once_it_is_imported(project: Project):
@@ -479,6 +596,8 @@ def test_unrelated_files(project: Project):
         "src/artneuro/provenance/audit.py",
         "src/artneuro/cli.py",
         "src/artneuro/config_docs.py",
+        # No table of entities asks DBpedia.
+        "src/artneuro/datasets/sparql.py",
         "envs/requirements.lock",
         "data/notes.txt",
     ):
@@ -525,6 +644,26 @@ SECOND_PROBES = {
     "build_scale_page": 1,
     "build_methods_page": 1,
 }
+# What follows from the places alone, and from a prompt that is not the main one.
+PLACES_ONLY = {
+    "build_entities": 1,
+    "build_prompts": 2,
+    "dump_entities": 2,
+    "fit_entity_probes": 2,
+    "score_holdouts": 1,
+    "score_prompts": 1,
+    "find_entity_neurons": 1,
+    "ablate_entity_neurons": 1,
+    "build_maps_page": 1,
+    "build_space_time_page": 1,
+}
+ONE_PROMPT = {
+    "build_prompts": 1,
+    "dump_entities": 1,
+    "fit_entity_probes": 1,
+    "score_prompts": 1,
+    "build_space_time_page": 1,
+}
 CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     "model": ("models.tiny.source.path", "./data/model", from_rules("fetch_model")),
     "corpus": (
@@ -534,7 +673,6 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
     ),
     "recipe": ("training.toy.steps", 5, from_rules("train_model")),
     "held-out documents": ("training.toy.held_out", 0.2, from_rules("train_tokenizer")),
-    "checkpoints": ("training.toy.checkpoint_minutes", 1, {}),
     "text": ("texts.code.max_tokens", 1000, from_rules("build_text")),
     "threshold": ("universality.threshold", 0.4, from_rules("score_universality")),
     "labels of tokens": (
@@ -562,7 +700,6 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
         {"datasets": ["second"], "rankings": ["adaptive"]},
         SECOND_PROBES,
     ),
-    "unused section": ("probing.sparsity.prefilter", 9, {}),
     "sequence": (
         "dynamics.in_context.systems.map.values", 21, from_rules("predict_in_context")
     ),
@@ -585,24 +722,44 @@ CONFIG_CHANGES: dict[str, tuple[str, Any, dict[str, int]]] = {
         ["first"],
         {"fit_sparsity_curves": 1, "plot_sparsity": 1, "build_methods_page": 1},
     ),
+    "entities that are kept": ("entities.places.parts.0.min_popularity", 101, PLACES_ONLY),
+    "a prompt": ("entities.places.prompts.where.before", "In ", ONE_PROMPT),
+    "a further prompt": ("entities.places.prompts.upper", {"capitals": True}, ONE_PROMPT),
+    "layers of places and dates": ("spacetime.layers", [1], from_rules("dump_entities")),
+    "dimensions": ("spacetime.probes.dimensions", [3], from_rules("fit_entity_probes")),
+    "blocks held out": ("spacetime.holdouts.max_blocks", 3, from_rules("score_holdouts")),
+    "neurons along probes": ("spacetime.neurons.top", 9, from_rules("find_entity_neurons")),
+    "who is ablated": ("spacetime.ablation.tables", [], {"build_space_time_page": 1}),
     "report": ("report.title", "Another title", from_rules("build_report")),
-    # Where work runs and what else could be asked for changes no result.
-    "device": ("compute.device", "auto", {}),
-    "dask": ("compute.dask.workers", 2, {}),
-    "an unused corpus": ("corpora.third", {"parts": [
-        {"reader": "files", "subset": "x", "path": "nowhere"}]}, {}),
-    "an unused source": ("sources", "data/more.yaml", {}),
 }  # fmt: skip
+# Where work runs, how often it is saved and what else could be asked for changes no result.
+NOTHING_CHANGES = {
+    "compute.device": "auto",
+    "compute.dask.workers": 2,
+    "training.toy.checkpoint_minutes": 1,
+    "probing.sparsity.prefilter": 9,
+    "corpora.third": {"parts": [{"reader": "files", "subset": "x", "path": "nowhere"}]},
+    "dbpedia.songs": {"table": "works"},
+    "sources": "data/more.yaml",
+}
 
 
 @pytest.mark.parametrize("name", CONFIG_CHANGES)
 def test_edited_config(project: Project, name: str):
     key, value, expected = CONFIG_CHANGES[name]
-    if name == "an unused source":
-        sources = read_sources(project.root / SOURCES)
-        write_sources(project.root / value, {"unused": sources["packed"], **sources})
     project.set_config(change(project.config(), key, value))
     assert project.plan() == expected
+
+
+def test_settings_that_change_no_result(project: Project):
+    sources = read_sources(project.root / SOURCES)
+    more = {"unused": sources["packed"], **sources}
+    write_sources(project.root / NOTHING_CHANGES["sources"], more)
+    config = project.config()
+    for key, value in NOTHING_CHANGES.items():
+        config = change(config, key, value)
+    project.set_config(config)
+    assert project.plan() == {}
 
 
 def test_layout_of_the_config(project: Project):
@@ -618,6 +775,44 @@ def test_another_dataset_adds_only_its_own_jobs(project: Project):
     project.set_config(change(config, "datasets.third", third))
     expected = {name: 1 for name in SECOND_ONLY if "transfer" not in name}
     assert project.plan() == expected
+
+
+def test_neurons_that_are_held_and_what_reads_a_text(project: Project):
+    config = project.config()
+    for key, value in (
+        ("spacetime.pinning.deviations", [-2, 2]),
+        ("spacetime.ablation.sequences", 5),
+        ("interventions.entropy_neurons.positions", 3),
+        ("interventions.attention_neurons.pairs", 2),
+        ("interventions.next_tokens.per_role", 3),
+    ):
+        config = change(config, key, value)
+    project.set_config(config)
+    assert project.plan() == from_rules(
+        "pin_entity_neurons",
+        "ablate_entity_neurons",
+        "pin_entropy_neurons",
+        "score_attention_neurons",
+        "score_next_tokens",
+    )
+
+
+def test_another_main_prompt(project: Project):
+    config = project.config()
+    prompts = {"empty": {}, **config["entities"]["places"]["prompts"]}
+    config = change(config, "entities.works.prompts", prompts)
+    project.set_config(change(config, "spacetime.main_prompt", "where"))
+    # The works' own new prompt, and all that the main prompt stands for.
+    expected = {name: JOBS[name] for name in JOBS if name in AFTER["fit_entity_probes"]}
+    assert project.plan() == {**expected, **ONE_PROMPT, "score_prompts": 2}
+
+
+def test_another_table_adds_only_its_own_jobs(project: Project):
+    config = project.config()
+    project.set_config(change(config, "entities.more", config["entities"]["works"]))
+    left_out = {"score_prompts": 0, "ablate_entity_neurons": 0}
+    one = {**dict.fromkeys(PLACES_ONLY, 1), **left_out}
+    assert project.plan() == {name: n for name, n in one.items() if n}
 
 
 def test_pinned_source(project: Project):

@@ -106,6 +106,9 @@ rule universality:
 rule interventions:
     input:
         intervention_tables("ablations"),
+        role_tables("entropy_neurons", "entropy"),
+        role_tables("attention_neurons", "attention"),
+        role_tables("next_tokens", "next_tokens"),
     message:
         "All interventions are in results/interventions"
 

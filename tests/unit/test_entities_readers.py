@@ -79,7 +79,9 @@ def test_cities_airports_and_ports(tmp_path):
     write(
         tmp_path / "a/airports.csv",
         "icao,iata,name,city,subd,country,lat,lon\nEDHL,LBC,Lübeck Airport,Lübeck,SH,DE,53.8,10.7\n"
-        "X,,No Code,Here,,US,1,1\nY,,No Code Either,Here,,US,1,1\n",
+        "X,,No Code,Here,,US,1,1\nY,,No Code Either,Here,,US,1,1\n"
+        # Namibia's code looks like a missing value.
+        "FYWH,WDH,Hosea Kutako Airport,Windhoek,,NA,-22.5,17.5\n",
     )
     ports = {
         "DELBC": {"name": "Lubeck", "city": "Lubeck", "country": "Germany",
@@ -95,7 +97,10 @@ def test_cities_airports_and_ports(tmp_path):
         ("Akron", "United States", "North America", "Ohio", 9.0),
     ]
     airports = read_airports(AirportsPart(reader="airports", source="a"), tmp_path / "a")
-    assert airports["name"].to_list() == ["Lübeck Airport"]
+    assert airports.select("name", "country", "complex").rows() == [
+        ("Lübeck Airport", "Germany", "Germany/lubeck"),
+        ("Hosea Kutako Airport", "Namibia", "Namibia/windhoek"),
+    ]
     harbours = read_ports(PortsPart(reader="sea_ports", source="p"), tmp_path / "p")
     assert harbours.select("latitude", "longitude", "country").rows() == [
         (53.87, 10.69, "Germany"), (-5.82, 13.45, "Democratic Republic of the Congo"),

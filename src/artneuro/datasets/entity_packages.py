@@ -118,7 +118,8 @@ def read_airports(part: AirportsPart, folder: Path) -> pl.DataFrame:
 
     def entities() -> Iterator[Entity]:
         for row in with_unique_keys(coded, "iata"):
-            country, continent = country_of(row.text("country"))
+            # Not as text: Namibia's code, NA, would be read as missing.
+            country, continent = country_of(row.values["country"].strip() or None)
             yield {
                 "name": row.text("name"),
                 "entity_type": "airport",

@@ -311,6 +311,15 @@ def test_an_earlier_part_displaces(tmp_path):
     assert table.height == 40
 
 
+def test_names_are_matched_as_the_config_checked_them(tmp_path):
+    path = places_file(tmp_path / "world.csv")
+    # Looking ahead is of Python's expressions, and not of those of polars.
+    part = world(path, names_like=r"Town (?![A-M])", names_unlike=r"Z(?=\d)")
+    table, _ = build(tmp_path, target="space", parts=[part])
+    letters = {name.rpartition(" ")[2][0] for name in table["name"]}
+    assert letters == set("NOPQRSTUVWXY")
+
+
 def test_nothing_left_says_where_it_went(tmp_path):
     path = places_file(tmp_path / "world.csv")
     with pytest.raises(DataError, match=r"no entity is left: 60 after read[\s\S]*published of"):
@@ -344,6 +353,14 @@ def test_queries_of_dbpedia(tmp_path):
     assert table["name"][0] == "C0's T0"
     assert table["block"][0] == "1980s"
     assert table["time"][0] == pytest.approx(1986 + 182 / 365)
+    # A comma in a title parts no region from a name.
+    columns["title"] = [f"Hello, T{i}" for i in range(30)]
+    pl.DataFrame(columns).write_parquet(tmp_path / "works.parquet")
+    table = build_entities(
+        config, {}, {"works": tmp_path / "works.parquet"}, tmp_path / "e", tmp_path / "l"
+    )
+    assert table["name"][0] == "C0's Hello, T0"
+    assert "name_has_modifier" not in read_table(tmp_path / "l")["check"].to_list()
 
 
 def test_nearest_states():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -107,7 +108,9 @@ def _named(part: EntityPart, found: pl.DataFrame) -> pl.DataFrame:
     moved: list[bool] = []
     for entity in found.iter_rows(named=True):
         name = tidy(entity["name"] or "")
-        plain, name = name, region_first(name) if is_possessive else name
+        # What a query of DBpedia finds may be works, whose titles keep their commas.
+        is_moved = is_possessive and (part.names is not None or entity["title"] is None)
+        plain, name = name, region_first(name) if is_moved else name
         moved.append(not plain.startswith(name))
         template = template_of(part, entity)
         text = fill_template(template, entity | {"name": name}) if template else name
@@ -115,10 +118,11 @@ def _named(part: EntityPart, found: pl.DataFrame) -> pl.DataFrame:
     found = found.with_columns(
         pl.Series("name", names, dtype=pl.String), pl.Series("is_moved", moved, dtype=pl.Boolean)
     ).drop_nulls("name")
-    if part.names_like is not None:
-        found = found.filter(pl.col("name").str.contains(part.names_like))
-    if part.names_unlike is not None:
-        found = found.filter(~pl.col("name").str.contains(part.names_unlike))
+    # By the expressions of Python, as the config checked them: those of polars know less.
+    for pattern, is_wanted in ((part.names_like, True), (part.names_unlike, False)):
+        if pattern is not None:
+            kept = [bool(re.search(pattern, name)) is is_wanted for name in found["name"]]
+            found = found.filter(pl.Series(kept, dtype=pl.Boolean))
     if part.entity_type is not None:
         found = found.with_columns(pl.lit(part.entity_type).alias("entity_type"))
     return found

@@ -270,7 +270,9 @@ def test_rank_correlations_are_scipys():
     np.testing.assert_allclose(found[:3], expected, rtol=1e-12)
     assert np.isnan(found[3])
     assert np.isnan(rank_correlations(values[:1], truth[:1])).all()
-    types = np.array(["a"] * 12 + ["b"] * 3 + ["c"] * 35)
+    types = np.array(["a"] * 12 + [None] * 3 + ["c"] * 35, dtype=object)
+    assert correlations_by_type(values, truth, types)[:2] == (["a", "c"], [12, 35])
+    types[12:15] = "b"
     names, counts, by_type = correlations_by_type(values, truth, types)
     assert names == ["a", "c"]
     assert counts == [12, 35]

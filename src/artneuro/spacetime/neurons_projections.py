@@ -72,7 +72,8 @@ def correlations_by_type(
     ----------
     values, truth
         As in `rank_correlations`.
-    types : ndarray of str, shape (row,)
+    types : ndarray of str or None, shape (row,)
+        None where a type is not known: these rows are of none.
 
     Returns
     -------
@@ -81,7 +82,8 @@ def correlations_by_type(
     counts : list of int
     correlations : ndarray of float64, shape (type, column)
     """
-    names, counts = np.unique(types, return_counts=True)
+    known = [str(name) for name in types if name is not None]
+    names, counts = np.unique(known, return_counts=True)
     kept = [(str(n), int(c)) for n, c in zip(names, counts, strict=True) if c >= MIN_OF_TYPE]
     found = [rank_correlations(values[types == n], truth[types == n]) for n, _ in kept]
     empty = np.empty((0, values.shape[1]))

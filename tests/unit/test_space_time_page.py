@@ -93,6 +93,7 @@ def neurons() -> pl.DataFrame:
                 {
                     **RUN, "target": "latitude", "weights": weights, "rank": rank, "layer": 1,
                     "neuron": neuron, "cosine": (0.5 - 0.1 * rank) * sign, "cosine_random": 0.3,
+                    "cosine_shuffled": 0.45,
                     "spearman": None if rho is None else rho * sign + 0.01,
                     "spearman_train": None if rho is None else rho * sign,
                     "n_random": 100, "spearman_random": 0.2, "n_controls": 50,
@@ -321,6 +322,8 @@ def test_the_page_has_all_sections_and_their_numbers(tmp_path):
     assert row_of(tree, "world", "64")[4:] == ["8", "32", "0.50", "2", "8"]
     # Of the two searches, the input weights' largest cosine exceeds the random one.
     assert "In 1 of 2 searches" in text
+    # As do directions that mean nothing.
+    assert "in 0 of 2 it exceeds the largest that probes of shuffled targets have" in text
     assert "in 1 of 1 cases, and all other neurons drawn from its layer in 1." in text
     assert "L1.8 of tiny (input weights) follows latitude in world with" in text
     assert "of −0.59 on test entities; the best of 100 random directions has 0.20" in text

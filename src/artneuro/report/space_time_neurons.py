@@ -35,6 +35,9 @@ def neurons_part(neurons: pl.DataFrame, projections: pl.DataFrame | None) -> Par
     best = best_neurons(neurons, LISTED)
     first = neurons.filter(pl.col("rank") == neurons["rank"].min())
     above = first.filter(pl.col("cosine").abs() > pl.col("cosine_random"))
+    # Directions of any probe lean towards what activations vary along, as neurons' weights do.
+    leaning = first.drop_nulls("cosine_shuffled")
+    beyond = leaning.filter(pl.col("cosine").abs() > pl.col("cosine_shuffled"))
     tops = best.group_by("entities", "model", maintain_order=True).head(1)
     size = pl.col("spearman").abs()
     row = tops.sort(size, descending=True).row(0, named=True) if tops.height else None
@@ -54,7 +57,8 @@ def neurons_part(neurons: pl.DataFrame, projections: pl.DataFrame | None) -> Par
     text = (
         f"In {above.height} of {first.height} searches (a target and a kind of weights), the "
         "largest cosine with the probe's direction exceeds the expected maximum of as many random "
-        "vectors.",
+        f"vectors; in {beyond.height} of {leaning.height} it exceeds the largest that probes of "
+        "shuffled targets have on average, whose directions mean nothing.",
         "Activations are then projected on the weights of these neurons, which no label has "
         f"shaped. {told}",
     )

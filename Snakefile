@@ -117,7 +117,7 @@ rule spacetime:
     input:
         entity_tables("holdouts"),
         compared_tables("prompt_transfer"),
-        entity_tables("neurons"),
+        neuron_tables("neurons"),
         held_tables("pinning", "pinned_predictions"),
         held_tables("ablation", "ablation_contexts"),
         [f"results/report/{p}.html" for p in PAGES if p in ("maps", "space_time")],

@@ -398,6 +398,7 @@ def _spacetime_checks(config: Config, sources: dict[str, SourceConfig]) -> Itera
             yield _unknown("spacetime.models", model, config.models)
     named = {
         "entities": [] if space.entities == "all" else space.entities,
+        "neurons.tables": [] if space.neurons.tables == "all" else space.neurons.tables,
         "pinning.tables": space.pinning.tables,
         "ablation.tables": space.ablation.tables,
     }

@@ -55,7 +55,11 @@ def space_time_jobs(config: Config) -> dict[str, int]:
         "fit_entity_probes": sum(prompts[table] for _, table in pairs),
         "score_holdouts": len(pairs),
         "score_prompts": sum(prompts[table] > 1 for _, table in pairs),
-        "find_entity_neurons": len(pairs),
+        "find_entity_neurons": sum(
+            held.neurons.tables == "all"
+            or table in {*held.neurons.tables, *held.pinning.tables, *held.ablation.tables}
+            for _, table in pairs
+        ),
         "pin_entity_neurons": sum(table in held.pinning.tables for _, table in pairs),
         "ablate_entity_neurons": sum(table in held.ablation.tables for _, table in pairs),
         "build_maps_page": int(bool(pairs)),

@@ -15,6 +15,8 @@ rule dump_activations:
         "logs/activations/{model}/{dataset}/dump_activations.log",
     benchmark:
         "logs/activations/{model}/{dataset}/dump_activations.tsv"
+    # The second longest chain, behind those of priority 10.
+    priority: 5
     conda:
         "../../envs/environment.yaml"
     threads: some_cores(8)

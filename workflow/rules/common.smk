@@ -673,6 +673,16 @@ def main_tables(table):
     return [f"results/spacetime/{m}/{e}/{prompt}/{table}.parquet" for m, e in MAPPED]
 
 
+def neuron_tables(table):
+    """A table of each model and the entities along whose probes neurons are looked for."""
+    chosen = CONFIG.spacetime.neurons.tables
+    return [
+        f"results/spacetime/{m}/{e}/{table}.parquet"
+        for m, e in MAPPED
+        if chosen == "all" or e in chosen
+    ]
+
+
 def held_tables(section, table):
     """A table of each model and the entities whose neurons are held at values."""
     chosen = getattr(CONFIG.spacetime, section).tables

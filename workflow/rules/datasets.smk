@@ -11,6 +11,8 @@ rule read_documents:
         "logs/datasets/documents/{corpus}/read_documents.log",
     benchmark:
         "logs/datasets/documents/{corpus}/read_documents.tsv"
+    # The second longest chain, behind those of priority 10.
+    priority: 5
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -146,6 +148,8 @@ rule build_tokens:
         "logs/datasets/{tokenizer}/{dataset}/build_tokens.log",
     benchmark:
         "logs/datasets/{tokenizer}/{dataset}/build_tokens.tsv"
+    # The second longest chain, behind those of priority 10.
+    priority: 5
     conda:
         "../../envs/environment.yaml"
     threads: 2
@@ -201,6 +205,8 @@ rule label_features:
         "logs/datasets/{tokenizer}/{dataset}/label_features.log",
     benchmark:
         "logs/datasets/{tokenizer}/{dataset}/label_features.tsv"
+    # The second longest chain, behind those of priority 10.
+    priority: 5
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -20,6 +20,8 @@ rule fit_probes:
         "logs/probing/{model}/{dataset}/fit_probes.log",
     benchmark:
         "logs/probing/{model}/{dataset}/fit_probes.tsv"
+    # The second longest chain, behind those of priority 10.
+    priority: 5
     conda:
         "../../envs/environment.yaml"
     threads: some_cores(16)

@@ -147,7 +147,9 @@ rule find_entity_neurons:
         gpu=GPUS,
     params:
         cfg=lambda w: {
-            "neurons": dump(CONFIG.spacetime.neurons),
+            "neurons": CONFIG.spacetime.neurons.model_dump(
+                mode="json", exclude={"tables"}
+            ),
             "dtype": CONFIG.models[w.model].dtype,
             "trust_remote_code": CONFIG.models[w.model].trust_remote_code,
         },

@@ -49,6 +49,9 @@ class HoldoutsConfig(Section):
 class NeuronsConfig(Section):
     """Neurons that read from or write to the probes' directions (4.5)."""
 
+    tables: Literal["all"] | list[Name] = Field(
+        "all", description="Tables of entities along whose probes neurons are looked for."
+    )
     top: int = Field(50, ge=1, description="Neurons kept of each target and kind of weights.")
 
 

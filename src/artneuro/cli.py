@@ -1,4 +1,4 @@
-"""The command `artneuro`: audit results, document and check the config, compile the solvers."""
+"""The command `artneuro`: audit and trace results, check the config, and more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: all is well. 1: an audit found something. 2: an error, told on standard error.
+        0: all is well. 1: an audit or a trace found something. 2: an error, told on standard error.
     """
     args = _parser().parse_args(argv)
     try:
@@ -45,6 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--threads", type=int, help="files to hash at the same time [cores, max 8]")
     audit.set_defaults(run=_audit)
+
+    trace = commands.add_parser("trace", help="tell everything that an artifact came from")
+    trace.add_argument("artifact", type=Path, help="a file or store below results/")
+    trace.add_argument("--svg", type=Path, metavar="FILE", help="draw it into this file too")
+    trace.add_argument("--json", action="store_true", help="print everything as JSON")
+    trace.add_argument(
+        "--workdir", type=Path, help="folder that recorded paths are relative to [above results/]"
+    )
+    trace.add_argument("--threads", type=int, help="files to hash at the same time [cores, max 8]")
+    trace.set_defaults(run=_trace)
 
     config = commands.add_parser("config", help="check or document the configuration")
     actions = config.add_subparsers(required=True, metavar="ACTION")
@@ -98,6 +108,18 @@ def _audit(args: argparse.Namespace) -> int:
             print(finding)
         print(report.summary())
     return OK if report.ok else FOUND
+
+
+def _trace(args: argparse.Namespace) -> int:
+    from artneuro.provenance.trace import trace
+
+    found = trace(args.artifact, workdir=args.workdir, threads=args.threads)
+    if args.svg is not None:
+        from artneuro.provenance.trace_drawing import draw_trace
+
+        draw_trace(found, args.svg)
+    print(found.to_json() if args.json else found.to_text())
+    return OK if found.ok else FOUND
 
 
 def _compile(args: argparse.Namespace) -> int:

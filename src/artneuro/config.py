@@ -95,7 +95,8 @@ class Config(Section):
         """The (model, table of entities) pairs whose places and dates are probed."""
         chosen = self.spacetime.entities
         tables = list(self.entities) if chosen == "all" else chosen
-        return [(model, table) for model in self.spacetime.models for table in tables]
+        pairs = ((model, table) for model in self.spacetime.models for table in tables)
+        return list(dict.fromkeys(pairs))
 
     def used_sources(self) -> list[str]:
         """Names of the pinned sources behind what is probed, sorted."""

@@ -125,6 +125,11 @@ def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
             "a.csv",
             ["entities.world.parts.0", "exactly one of source and path"],
         ),
+        (
+            "entities.world.parts.0",
+            {"reader": "airports", "path": "http://example.org/a.csv"},
+            ["entities.world.parts.0", "must begin with https"],
+        ),
         ("entities.world.prompts.empty", ..., ["entities.world.prompts", "'empty'", "question"]),
         (
             "entities.world.prompts.empty.read",

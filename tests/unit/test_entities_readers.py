@@ -135,9 +135,10 @@ def test_wrong_packages_are_named(tmp_path):
     write(tmp_path / "airports.csv", "iata,name\nAAA,A\n")
     with pytest.raises(DataError, match=r"lacks the columns \['city'"):
         read_airports(airports, tmp_path)
-    write(tmp_path / "airports.csv", "")
-    with pytest.raises(DataError, match="cannot read the file as CSV"):
-        read_airports(airports, tmp_path)
+    for broken in ("", "iata,name,NAME\nAAA,A,a\n"):
+        write(tmp_path / "airports.csv", broken)
+        with pytest.raises(DataError, match="cannot read the file as CSV"):
+            read_airports(airports, tmp_path)
 
 
 def test_zipcodes(tmp_path):

@@ -253,6 +253,8 @@ def test_components_that_are_enough():
     }  # fmt: skip
     nothing = dimensions().with_columns(r2=pl.lit(-0.1))
     assert enough_components(nothing)["k_r2"].to_list() == [None]
+    constant = dimensions().with_columns(spearman=pl.lit(None, pl.Float64))
+    assert enough_components(constant)["k_spearman"].to_list() == [None]
     (row,) = enough_components(dimensions(), share=0.99).iter_rows(named=True)
     assert (row["k_r2"], row["k_spearman"]) == (None, 32)
 

@@ -285,12 +285,14 @@ def test_angles_are_those_of_the_plane():
     assert angle_between(east[1:], east[1:]) is None
 
 
-def test_nothing_to_hold_out_is_said(tmp_path):
+def test_nothing_to_hold_out_is_said(tmp_path, caplog):
     table = places(5, 60)
     geography = write_geography(tmp_path, table, layered(coordinates_in_noise(table, 5, 0, 1.0)))
-    with pytest.raises(DataError, match="no block and no type"):
-        run(geography, tmp_path, min_entities=50)
-    assert not (tmp_path / "holdouts.parquet").exists()
+    found, facts = run(geography, tmp_path, min_entities=50)
+    assert (facts.n_blocks, facts.n_types) == (0, 0)
+    assert found.is_empty()
+    assert found.schema == HOLDOUTS_SCHEMA
+    assert "nothing is held out" in caplog.text
 
 
 def test_means_over_units_have_intervals_over_units():

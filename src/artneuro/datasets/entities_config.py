@@ -133,6 +133,8 @@ class EntityPart(Section):
     def _one_origin(self) -> EntityPart:
         if not isinstance(self, DbpediaPart) and (self.source is None) == (self.path is None):
             raise ValueError("a part needs exactly one of source and path")
+        if self.path is not None and self.path.startswith("http://"):
+            raise ValueError("path: an address must begin with https://")
         return self
 
     @property

@@ -150,13 +150,13 @@ def read_rows(path: Path, columns: Sequence[str], file: str | None = None) -> It
     name = file or str(path)
     try:
         frame = pl.read_csv(path, infer_schema=False).fill_null("")
+        # Exports of one data set differ in the case of their headers.
+        frame = frame.rename({column: column.strip().lower() for column in frame.columns})
     except (OSError, pl.exceptions.PolarsError) as error:
         message = str(error).splitlines()[0]
         raise DataError(
             f"cannot read the file as CSV ({message})", name, "correct `path` or the file"
         ) from error
-    # Exports of one data set differ in the case of their headers.
-    frame = frame.rename({column: column.strip().lower() for column in frame.columns})
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise DataError(

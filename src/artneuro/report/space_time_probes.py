@@ -151,10 +151,15 @@ def linearity_part(scores: pl.DataFrame) -> Part | None:
         *RUN, "layer", "which", "r2_linear", "r2", "gain", "spearman_linear",
         pl.col("spearman").alias("spearman_mlp"),
     )  # fmt: skip
+    means = (
+        "What it does not gain is there for a linear probe to read."
+        if gains.mean() >= 0
+        else "Where it loses, the entities are too few for it, and say nothing of linearity."
+    )
     text = (
         f"A hidden layer of 256 units changes R² by {score(float(gains.mean()))} on average over "
         f"{len(gains)} layers, between {score(float(gains.min()))} and "
-        f"{score(float(gains.max()))}. What it does not gain is there for a linear probe to read.",
+        f"{score(float(gains.max()))}. {means}",
     )
     table = Table(
         frame,
@@ -306,7 +311,7 @@ def enough_components(dimensions: pl.DataFrame, share: float = ENOUGH) -> pl.Dat
         found: dict[str, int | None] = {}
         for metric in ("r2", "spearman"):
             # A share of nothing is no goal.
-            goal = share * full[metric] if full[metric] > 0 else np.inf
+            goal = share * full[metric] if (full[metric] or 0) > 0 else np.inf
             enough = part.head(-1).filter(pl.col(metric) >= goal)
             found[f"k_{metric}"] = int(enough["k"][0]) if enough.height else None
         scores = {metric: full[metric] for metric in ("r2", "spearman")}

@@ -112,7 +112,7 @@ def score_holdouts(
     Raises
     ------
     DataError
-        If the files do not belong together, or nothing can be held out.
+        If the files do not belong together.
     StoreError
         If the store cannot be read.
     """
@@ -120,12 +120,12 @@ def score_holdouts(
     prompt, layer, penalty = best_probe(scores)
     units = choose_units(data.entities, data.train, config)
     if not units:
-        raise DataError(
-            f"no block and no type of entity has {config.min_entities} entities, "
-            f"{config.min_test} of them in the split test",
-            where=f"{entities}, spacetime.holdouts",
-            fix="lower min_entities or min_test, or choose a coarser block",
-        )
+        # The rest of a small table's run is worth having.
+        log.warning(
+            "%s: nothing is held out, as no block and no type of entity has %d entities, %d of "
+            "them in the split test; lower spacetime.holdouts.min_entities or min_test, or choose "
+            "a coarser block", entities, config.min_entities, config.min_test,
+        )  # fmt: skip
     log.info("%d blocks and types are held out at layer %d", len(units), layer)
     found = pl.DataFrame(
         list(

@@ -1,4 +1,4 @@
-"""The command `artneuro`: audit and trace results, check the config, and more."""
+"""The command `artneuro`: audit, trace and compare results, check the config, and more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0: all is well. 1: an audit or a trace found something. 2: an error, told on standard error.
+        0: all is well. 1: an audit or a trace found something, or what was compared differs. 2: an
+        error, told on standard error.
     """
     args = _parser().parse_args(argv)
     try:
@@ -55,6 +56,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     trace.add_argument("--threads", type=int, help="files to hash at the same time [cores, max 8]")
     trace.set_defaults(run=_trace)
+
+    diff = commands.add_parser("diff", help="say why two artifacts or folders of results differ")
+    diff.add_argument("a", type=Path, help="an artifact, or a folder of results")
+    diff.add_argument("b", type=Path, help="another of the same kind")
+    diff.add_argument("--json", action="store_true", help="print everything as JSON")
+    for side in ("a", "b"):
+        diff.add_argument(
+            f"--workdir-{side}", type=Path, help=f"folder that recorded paths of {side.upper()} "
+            "are relative to [above results/]",
+        )  # fmt: skip
+    diff.add_argument("--threads", type=int, help="files to hash at the same time [cores, max 8]")
+    diff.set_defaults(run=_diff)
 
     config = commands.add_parser("config", help="check or document the configuration")
     actions = config.add_subparsers(required=True, metavar="ACTION")
@@ -120,6 +133,15 @@ def _trace(args: argparse.Namespace) -> int:
         draw_trace(found, args.svg)
     print(found.to_json() if args.json else found.to_text())
     return OK if found.ok else FOUND
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from artneuro.provenance.diff import diff
+
+    workdirs = (args.workdir_a, args.workdir_b)
+    found = diff(args.a, args.b, workdirs=workdirs, threads=args.threads)
+    print(found.to_json() if args.json else found.to_text())
+    return OK if found.equal else FOUND
 
 
 def _compile(args: argparse.Namespace) -> int:

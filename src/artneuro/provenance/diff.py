@@ -7,50 +7,29 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from artneuro.core.artifacts import SIDECAR_SUFFIX, sidecar_path
 from artneuro.core.errors import DataError
 from artneuro.provenance.audit import _hash_all, _State, _Tree, _walk
+from artneuro.provenance.diff_records import (
+    CIRCUMSTANCES,
+    REASONS,
+    Difference,
+    job_differences,
+    sidecar_differences,
+)
 from artneuro.provenance.graph import (
     Artifact,
     Input,
     base_of,
     count,
     find_artifact,
-    flatten,
     one_line,
     read_artifact,
 )
 from artneuro.provenance.trace import job_name
 
-# What can make an artifact another one by itself, and what seldom does and is the same for most
-# artifacts of a run: it is told once, at the end.
-REASONS = ("sidecar", "rule", "wildcards", "config", "code", "inputs")
-CIRCUMSTANCES = ("versions", "lock", "git", "machine", "threads", "noted")
 NAMES_SHOWN = 20
-LENGTH = 100  # characters of a value
-
-
-@dataclass(frozen=True, order=True)
-class Difference:
-    """One recorded thing that differs: its aspect, its name, and both values as text.
-
-    A value is None where that side has no such thing.
-    """
-
-    aspect: str
-    name: str
-    a: str | None
-    b: str | None
-
-    def __str__(self) -> str:
-        where = f"{self.aspect} {self.name}".strip()
-        if self.a is None:
-            return f"{where}: only in B" + (f": {self.b}" if self.b else "")
-        if self.b is None:
-            return f"{where}: only in A" + (f": {self.a}" if self.a else "")
-        return f"{where}: {self.a} -> {self.b}"
 
 
 @dataclass(frozen=True)
@@ -284,7 +263,11 @@ def _pairs(
                 # They were read in versions that differed, and have been made alike since.
                 texts = (f"read as {str(sha256)[:12]}" for sha256 in hashes)
                 found.append(Difference("inputs", _both(next_a.shown, next_b.shown), *texts))
-        found = [*_sidecars(one, other, read_as[pair]), *_jobs(one, other), *found]
+        found = [
+            *sidecar_differences(one, other, read_as[pair]),
+            *job_differences(one, other),
+            *found,
+        ]
         job = job_name(one.record) if one.record else ""
         pairs.append(
             Pair(
@@ -345,73 +328,6 @@ def _match(a: Artifact, b: Artifact) -> tuple[list[tuple[int, int]], list[Differ
     return sorted(matched), missing
 
 
-def _sidecars(
-    a: Artifact, b: Artifact, hashes: tuple[str | None, str | None]
-) -> Iterator[Difference]:
-    """What keeps the sidecars from explaining a difference."""
-
-    def state(artifact: Artifact, read: str | None) -> str:
-        if artifact.record is None:
-            return artifact.problem or "none"
-        if read is not None and artifact.record["sha256"] != read:
-            return "of other content"
-        return artifact.problem or "fits"
-
-    states = [state(artifact, read) for artifact, read in zip((a, b), hashes, strict=True)]
-    if states != ["fits", "fits"] and not (a.is_part and b.is_part):
-        yield Difference("sidecar", "", *states)
-
-
-def _jobs(a: Artifact, b: Artifact) -> Iterator[Difference]:
-    """What two sidecars say otherwise, aspect by aspect; inputs are compared elsewhere."""
-    if a.record is None or b.record is None:
-        return
-    for aspect in (*REASONS, *CIRCUMSTANCES):
-        if aspect not in ("sidecar", "inputs"):
-            yield from _unequal(aspect, _aspect(a, aspect), _aspect(b, aspect))
-
-
-def _aspect(artifact: Artifact, aspect: str) -> Any:
-    record = artifact.record or {}
-    if aspect == "noted":
-        # How long the parts of a job took is never the same, and explains nothing.
-        return {k: v for k, v in artifact.noted.items() if not _is_timing(k)}
-    return record.get("lock_sha256" if aspect == "lock" else aspect)
-
-
-def _is_timing(name: str) -> bool:
-    return name.endswith(("seconds", "_per_second"))
-
-
-def _unequal(aspect: str, a: Any, b: Any) -> Iterator[Difference]:
-    # Names of modules have points and no depth.
-    flat = aspect == "code" and isinstance(a, dict) and isinstance(b, dict)
-    values_a, values_b = (dict(v) if flat else dict(flatten(v)) for v in (a, b))
-    for name in sorted({*values_a, *values_b}):
-        texts = [
-            json.dumps(values[name], ensure_ascii=False) if name in values else None
-            for values in (values_a, values_b)
-        ]
-        if texts[0] != texts[1]:
-            yield Difference(aspect, name, *_cut(*texts))
-
-
-def _cut(a: str | None, b: str | None) -> tuple[str | None, str | None]:
-    """Two values short enough for a line, with the place where they start to differ."""
-    pairs = enumerate(zip(a or "", b or "", strict=False))
-    shorter = min(len(a or ""), len(b or ""))
-    same = next((i for i, (x, y) in pairs if x != y), shorter)
-    start = max(0, same - LENGTH // 4) if max(len(a or ""), len(b or "")) > LENGTH else 0
-
-    def cut(text: str | None) -> str | None:
-        if text is None:
-            return None
-        end = start + LENGTH
-        return "…" * (start > 0) + text[start:end] + "…" * (len(text) > end)
-
-    return cut(a), cut(b)
-
-
 # --- as text -------------------------------------------------------------------------------------
 
 
@@ -457,12 +373,11 @@ def _groups(title: str, groups: dict[tuple, list[str]]) -> Iterator[str]:
 def _tally(title: str, differences: Counter[Difference]) -> Iterator[str]:
     if differences:
         yield f"{title}:"
-        ordered = sorted(differences.items(), key=lambda d: (_rank(d[0]), d[0].name, str(d[0])))
+        aspects = (*REASONS, *CIRCUMSTANCES)
+        ordered = sorted(
+            differences.items(), key=lambda d: (aspects.index(d[0].aspect), d[0].name, str(d[0]))
+        )
         yield from (f"  {difference} ({count(n, 'pair')})" for difference, n in ordered)
-
-
-def _rank(difference: Difference) -> int:
-    return (*REASONS, *CIRCUMSTANCES).index(difference.aspect)
 
 
 def _listed(title: str, names: list[str]) -> Iterator[str]:

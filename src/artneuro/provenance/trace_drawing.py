@@ -19,6 +19,7 @@ from artneuro.report.drawing import element
 LETTER, LINE, PAD, MARGIN = 6.7, 15.0, 8.0, 24.0
 ROW_GAP, COLUMN_GAP = 16.0, 90.0
 LONGEST = 58  # characters of a line in a box
+LONGEST_NOTE = 200  # of one below
 SHOWN_CONFIG = 5  # lines of config in a box; all are in its tooltip
 SWEEPS = 12
 
@@ -70,7 +71,7 @@ def trace_svg(found: Trace) -> Markup:
     drawn = [_drawn(box) for box in boxes.values() if box.lines]
     right = max(b.x + b.width for b in boxes.values())
     bottom = max(b.y + b.height for b in boxes.values()) + 2 * LINE
-    notes = [one_line(line) for line in closing_lines(found)]
+    notes = [_cut(line, LONGEST_NOTE) for line in closing_lines(found)]
     below = [
         element("text", line, x=MARGIN, y=bottom + LINE * i)
         for i, line in enumerate(notes, start=1)
@@ -163,13 +164,14 @@ def _box(found: Trace, outputs: list[Artifact]) -> _Box:
     return _Box([(c, _cut(text)) for c, text in lines], kind, "\n".join(tooltip))
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, length: int = LONGEST) -> str:
     text = one_line(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _short_path(shown: str) -> str:
     """The end of a path, which tells more than its start."""
+    shown = one_line(shown)
     return shown if len(shown) <= LONGEST else "…" + shown[1 - LONGEST :]
 
 

@@ -17,6 +17,7 @@ from artneuro.core.artifacts import read_json, sidecar_path, write_json
 from artneuro.core.errors import DataError
 from artneuro.core.hashing import sha256_path
 from artneuro.core.job import sidecar_seal, write_sidecar
+from artneuro.provenance.audit import audit
 from artneuro.provenance.graph import flatten, in_cycles, read_ancestors
 from artneuro.provenance.trace import trace
 from artneuro.provenance.trace_drawing import _boxes, _columns, _place, trace_svg
@@ -161,6 +162,33 @@ def test_changed_input(tree: Path):
     text = trace(tree / FIGURE).to_text()
     assert f"    | ! changed: 5 bytes instead of {len(LEFT)}" in text.splitlines()
     assert f"  | ! input_changed: was made from another version of {LEFT}" in text.splitlines()
+
+
+@pytest.mark.parametrize("path", [SOURCE, WEIGHTS, LEFT, RIGHT, FIGURE])
+@pytest.mark.parametrize("harm", ["change", "delete", "no sidecar", "edit sidecar", "cut sidecar"])
+def test_finds_what_the_audit_finds(tree: Path, path: str, harm: str):
+    target = tree / path
+    sidecar = sidecar_path(target)
+    file = next(p for p in (target, *sorted(target.rglob("*"))) if p.is_file())
+    if harm == "change":
+        file.write_text("harmed")
+    elif harm == "delete":
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    elif harm == "no sidecar":
+        sidecar.unlink()
+    elif harm == "edit sidecar":
+        sidecar.write_text(sidecar.read_text().replace("2.4.6", "2.4.7"))
+    else:
+        sidecar.write_text(sidecar.read_text()[:-40])
+    if harm == "no sidecar":
+        # The audit may name the folder instead, where nothing in it has a sidecar.
+        assert kinds(tree) == {("unexplained", path)}
+        return
+    # The audit sees what lies around too.
+    lone = "results/models/m/model.json"
+    audited = {(f.kind, f.path) for f in audit(tree / "results").findings if f.path != lone}
+    assert audited
+    assert kinds(tree) == audited
 
 
 def test_change_far_away_is_found(tree: Path):

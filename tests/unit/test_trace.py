@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +19,7 @@ from artneuro.core.errors import DataError
 from artneuro.core.hashing import sha256_path
 from artneuro.core.job import sidecar_seal, write_sidecar
 from artneuro.provenance.audit import audit
+from artneuro.provenance.diff import diff
 from artneuro.provenance.graph import flatten, in_cycles, read_ancestors
 from artneuro.provenance.trace import trace
 from artneuro.provenance.trace_drawing import _boxes, _columns, _place, trace_svg
@@ -189,6 +191,43 @@ def test_finds_what_the_audit_finds(tree: Path, path: str, harm: str):
     audited = {(f.kind, f.path) for f in audit(tree / "results").findings if f.path != lone}
     assert audited
     assert kinds(tree) == audited
+
+
+def places(value: object, at: tuple = ()) -> list[tuple]:
+    """The paths of all values in nested dicts and lists."""
+    inner = value.items() if isinstance(value, dict) else []
+    inner = enumerate(value) if isinstance(value, list) else inner
+    return [p for key, v in inner for p in ((*at, key), *places(v, (*at, key)))]
+
+
+ODD = [None, 0, -1.5, True, "", "../..", "a\0b", [], [1], [[]], {}, {"": {}}, {"x": None}]
+
+
+@pytest.mark.parametrize("path", [SOURCE, WEIGHTS, LEFT, FIGURE])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_odd_sidecars_never_end_in_a_traceback(tree: Path, path: str, sealed: bool):
+    edit(tree / SOURCE, config={"source": {"registry": "pypi", "packages": [PIN]}})
+    (tree / SOURCE / "source.json").unlink()
+    whole = read_json(sidecar_path(tree / path))
+    rng = random.Random(f"{path} {sealed}")
+    for place in places(whole):
+        for odd in rng.sample(ODD, 1):
+            sidecar = json.loads(json.dumps(whole))
+            holder = sidecar
+            for key in place[:-1]:
+                holder = holder[key]
+            holder[place[-1]] = odd
+            if sealed:
+                sidecar["record_sha256"] = sidecar_seal(sidecar)
+            sidecar_path(tree / path).write_text(json.dumps(sidecar))
+            found = trace(tree / FIGURE, threads=1)
+            assert found.to_text()
+            assert json.loads(found.to_json())["artifact"] == FIGURE
+            ElementTree.fromstring(trace_svg(found))
+            assert sealed or not found.ok
+            compared = diff(tree / FIGURE, tree / LEFT, threads=1)
+            assert compared.to_text()
+            assert compared.to_json()
 
 
 def test_change_far_away_is_found(tree: Path):

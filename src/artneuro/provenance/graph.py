@@ -182,6 +182,12 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from flatten(inner, f"{prefix}.{name}" if prefix else name)
 
 
+def dict_of(record: dict[str, Any], key: str) -> dict[str, Any]:
+    """An entry that is a dict in every sound sidecar; an empty one where it is not."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def as_text(value: Any, length: int = 100) -> str:
     """A value as JSON on one line, cut to `length` characters."""
     text = json.dumps(value, ensure_ascii=False)
@@ -195,7 +201,7 @@ def one_line(text: str) -> str:
 
 def git_text(record: dict[str, Any]) -> str:
     """The commit of a job: `0123456789ab`, with what else is to be known of it."""
-    git = record.get("git") or {}
+    git = dict_of(record, "git")
     commit = git.get("commit")
     if not commit:
         return "no git commit recorded"

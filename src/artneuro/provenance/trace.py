@@ -20,6 +20,7 @@ from artneuro.provenance.graph import (
     as_text,
     base_of,
     count,
+    dict_of,
     find_artifact,
     flatten,
     git_text,
@@ -202,16 +203,17 @@ def _sources(
         pins = {}
     found, repinned = [], []
     for path, artifact in artifacts.items():
-        recorded = ((artifact.record or {}).get("config") or {}).get("source")
-        if not (path / SOURCE_FILE).is_file() and (artifact.record or {}).get("rule") != (
-            "fetch_source"
-        ):
+        record = artifact.record or {}
+        if not (path / SOURCE_FILE).is_file() and record.get("rule") != "fetch_source":
             continue
         try:
             info = read_source(path).model_dump()
         except SourceError:
             # The folder is gone or damaged; its sidecar says what was to be in it.
-            info = {"name": path.name, **(recorded if isinstance(recorded, dict) else {})}
+            info = {"name": path.name, **dict_of(dict_of(record, "config"), "source")}
+            packages = info.get("packages")
+            packages = packages if isinstance(packages, list) else []
+            info["packages"] = [p for p in packages if isinstance(p, dict)]
         pinned = pins.get(str(info.get("name")))
         same = None
         if pinned is not None:
@@ -239,7 +241,7 @@ def _models(
         record = artifact.record
         if record is None or record["rule"] not in MODEL_RULES:
             continue
-        name = (record.get("wildcards") or {}).get("model", path.parent.name)
+        name = str(dict_of(record, "wildcards").get("model", path.parent.name))
         # Jobs may have read the weights alone; what they are is told beside them.
         description = path.with_name("model.json")
         try:
@@ -254,14 +256,14 @@ def _models(
         licence = [
             licences[shown]
             for i in artifact.inputs
-            if (shown := artifacts[i.path].shown) in licences and licences[shown]
+            if licences.get(shown := artifacts[i.path].shown)
         ]
         keys = ("source", "revision", "sha256", "architecture", "n_parameters", "dtype")
         found[name] = {
             "name": name,
             "rule": record["rule"],
             **{k: info.get(k) for k in keys},
-            "licence": ", ".join(dict.fromkeys(licence)) or info.get("licence"),
+            "licence": ", ".join(dict.fromkeys(map(str, licence))) or info.get("licence"),
             "config": record["config"],
         }
     return [found[name] for name in sorted(found)], misfits
@@ -314,7 +316,7 @@ def _details(found: Trace, artifact: Artifact, told_jobs: dict[str, str]) -> Ite
 
 def job_name(record: dict[str, Any]) -> str:
     """The rule of a job with its wildcards: `fit_probes (model=m, dataset=d)`."""
-    wildcards = ", ".join(f"{k}={v}" for k, v in (record.get("wildcards") or {}).items())
+    wildcards = ", ".join(f"{k}={v}" for k, v in dict_of(record, "wildcards").items())
     return record["rule"] + (f" ({wildcards})" if wildcards else "")
 
 

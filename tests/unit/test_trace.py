@@ -452,6 +452,8 @@ def test_command(tree: Path, capsys):
     assert cli.main(["trace", str(tree / FIGURE)]) == 1
     assert cli.main(["trace", str(tree / "nothing")]) == 2
     assert "no such artifact" in capsys.readouterr().err
+    assert cli.main(["trace", str(tree / FIGURE), "--svg", str(tree / "results")]) == 2
+    assert "the drawing cannot be written" in capsys.readouterr().err
 
 
 def test_other_folder_of_the_workflow(tree: Path, tmp_path: Path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from artneuro.core.artifacts import write_text
+from artneuro.core.errors import DataError
 from artneuro.provenance.graph import Artifact, git_text, one_line
 from artneuro.provenance.trace import Trace, closing_lines, code_text, config_lines, job_name
 from artneuro.report.drawing import element
@@ -54,8 +55,21 @@ class _Box:
 
 
 def draw_trace(found: Trace, path: str | Path) -> None:
-    """Write the drawing of a trace as an SVG file that stands alone."""
-    write_text(str(trace_svg(found)) + "\n", path)
+    """Write the drawing of a trace as an SVG file that stands alone.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    try:
+        write_text(str(trace_svg(found)) + "\n", path)
+    except OSError as error:
+        raise DataError(
+            f"the drawing cannot be written ({error.strerror})",
+            where=str(path),
+            fix="name a file in a folder that you may write to",
+        ) from error
 
 
 def trace_svg(found: Trace) -> Markup:

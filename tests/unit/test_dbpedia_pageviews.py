@@ -96,6 +96,7 @@ def test_months_of_the_period_are_added_up_and_kept(tmp_path, caplog):
     assert config.months == ["2018-11", "2018-12", "2019-01"]
     expected = {"Oslo": 321, "Nowhere": 0}
     assert count_views(config, ["Oslo", "Nowhere"], cache) == expected
+    caplog.clear()
     with caplog.at_level(logging.INFO, "artneuro"):
         assert count_views(config, ["Oslo", "Nowhere"], cache) == expected
     assert "counting views" not in caplog.text

@@ -112,7 +112,7 @@ class AuditReport:
 
 
 @dataclass
-class _Tree:
+class ResultsTree:
     """What lies in the audited folders: sidecars, and what no sidecar explains."""
 
     sidecars: list[Path] = field(default_factory=list)
@@ -152,19 +152,19 @@ def audit(
             where=str(results),
             fix="run snakemake first, or give the folder that holds its results",
         )
-    base = Path(os.path.abspath(workdir)) if workdir is not None else _workdir_of(folder)
+    base = Path(os.path.abspath(workdir)) if workdir is not None else workdir_of(folder)
     roots = [folder]
     fetched = base / "resources" / "fetched"
     if folder == base / "results" and fetched.is_dir():
         roots.append(fetched)
 
-    tree = _Tree()
+    tree = ResultsTree()
     for root in roots:
-        _walk(root, tree, top=True)
+        walk_results(root, tree, top=True)
     findings: list[Finding] = []
 
     def find(kind: str, path: Path, detail: str) -> None:
-        findings.append(Finding(_shown(path, base), kind, detail))
+        findings.append(Finding(shown_path(path, base), kind, detail))
 
     for path, n in tree.unexplained:
         find("unexplained", path, "no sidecar says where it is from" + _count(n))
@@ -174,7 +174,7 @@ def audit(
     records: dict[Path, dict] = {}
     for sidecar in tree.sidecars:
         artifact = sidecar.with_name(sidecar.name.removesuffix(SIDECAR_SUFFIX))
-        problem, record = _read_sidecar(sidecar, artifact, base)
+        problem, record = read_sidecar(sidecar, artifact, base)
         if not os.path.lexists(artifact):
             find("missing", artifact, "it has a sidecar but is gone")
         elif record is not None:
@@ -183,7 +183,7 @@ def audit(
             find("bad_sidecar", sidecar, problem)
 
     recorded = [(a, base / i["path"], i) for a, r in records.items() for i in r["inputs"]]
-    current = _hash_all([*records, *(path for _, path, _ in recorded)], threads)
+    current = hash_all([*records, *(path for _, path, _ in recorded)], threads)
 
     for artifact, record in records.items():
         state = current[artifact]
@@ -210,7 +210,8 @@ def audit(
     )
 
 
-def _workdir_of(folder: Path) -> Path:
+def workdir_of(folder: Path) -> Path:
+    """The folder that recorded paths are relative to: the one above `results`."""
     for path in (folder, *folder.parents):
         if path.name == "results":
             return path.parent
@@ -219,7 +220,8 @@ def _workdir_of(folder: Path) -> Path:
     return folder.parent
 
 
-def _shown(path: Path, base: Path) -> str:
+def shown_path(path: Path, base: Path) -> str:
+    """A path as it is told: relative to `base` where it lies below it."""
     try:
         return path.relative_to(base).as_posix()
     except ValueError:
@@ -230,7 +232,7 @@ def _count(n: int) -> str:
     return f" ({n} files)" if n > 1 else ""
 
 
-def _walk(folder: Path, tree: _Tree, top: bool = False) -> tuple[bool, int]:
+def walk_results(folder: Path, tree: ResultsTree, top: bool = False) -> tuple[bool, int]:
     """Sort what is below `folder` into `tree`; whether there are sidecars, and how many strays.
 
     A folder without a single sidecar is one stray, not one for each file of, say, a store.
@@ -252,7 +254,7 @@ def _walk(folder: Path, tree: _Tree, top: bool = False) -> tuple[bool, int]:
         elif entry.is_dir(follow_symlinks=False):
             if top and name in IGNORED_FOLDERS:
                 continue
-            below, n = _walk(path, tree)
+            below, n = walk_results(path, tree)
             any_sidecar, strays = any_sidecar or below, strays + n
         else:
             tree.unexplained.append((path, 1))
@@ -262,7 +264,7 @@ def _walk(folder: Path, tree: _Tree, top: bool = False) -> tuple[bool, int]:
     return any_sidecar, strays
 
 
-def _read_sidecar(sidecar: Path, artifact: Path, base: Path) -> tuple[str | None, dict | None]:
+def read_sidecar(sidecar: Path, artifact: Path, base: Path) -> tuple[str | None, dict | None]:
     """What is wrong with a sidecar, and the record as far as it can be used."""
     try:
         record: Any = read_json(sidecar)
@@ -286,7 +288,7 @@ def _read_sidecar(sidecar: Path, artifact: Path, base: Path) -> tuple[str | None
 
 
 @dataclass(frozen=True)
-class _State:
+class FileState:
     """What an artifact is now."""
 
     sha256: str = ""
@@ -295,18 +297,18 @@ class _State:
     error: str | None = None
 
 
-def _hash_all(paths: list[Path], threads: int | None) -> dict[Path, _State]:
+def hash_all(paths: list[Path], threads: int | None) -> dict[Path, FileState]:
     """Hash every path once, and every file once even where it is reached by two paths.
 
     Files are spread over threads, so that one large store is not the work of a single core.
     """
     files: dict[Path, list[Path]] = {}
-    states: dict[Path, _State] = {}
+    states: dict[Path, FileState] = {}
     for path in dict.fromkeys(paths):
         if path.exists():
             files[path] = content_files(path)
         else:
-            states[path] = _State(missing=True)
+            states[path] = FileState(missing=True)
     distinct = list(dict.fromkeys(f for group in files.values() for f in group))
 
     def read(file: Path) -> tuple[str, int] | OSError:
@@ -321,9 +323,9 @@ def _hash_all(paths: list[Path], threads: int | None) -> dict[Path, _State]:
         done = {f: h for f in group if not isinstance(h := hashed[f], OSError)}
         failed = [h for f in group if isinstance(h := hashed[f], OSError)]
         if failed:
-            states[path] = _State(error=f"cannot be read ({failed[0].strerror})")
+            states[path] = FileState(error=f"cannot be read ({failed[0].strerror})")
             continue
-        states[path] = _State(
+        states[path] = FileState(
             combine_sha256(path, {f: sha for f, (sha, _) in done.items()}),
             sum(size for _, size in done.values()),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from artneuro.core.artifacts import SIDECAR_SUFFIX, sidecar_path
 from artneuro.core.errors import DataError
-from artneuro.provenance.audit import _hash_all, _State, _Tree, _walk
+from artneuro.provenance.audit import FileState, ResultsTree, hash_all, walk_results
 from artneuro.provenance.diff_records import (
     CIRCUMSTANCES,
     REASONS,
@@ -205,7 +205,7 @@ def diff(
             raise DataError(
                 "neither folder holds any artifact", where=f"{a} and {b}", fix="run snakemake first"
             )
-    states = _hash_all([p for pair in starts for p in pair], threads)
+    states = hash_all([p for pair in starts for p in pair], threads)
     for path, state in states.items():
         if state.error:
             raise DataError(state.error, where=str(path), fix="check the permissions and the disk")
@@ -215,8 +215,8 @@ def diff(
 
 def _contents(folder: Path) -> dict[str, Path]:
     """Artifacts below a folder, with or without a sidecar, by their path in it."""
-    tree = _Tree()
-    _walk(folder, tree, top=True)
+    tree = ResultsTree()
+    walk_results(folder, tree, top=True)
     for path, reason in tree.unreadable:
         raise DataError(reason, where=str(path), fix="check the permissions and the disk")
     found = [s.with_name(s.name.removesuffix(SIDECAR_SUFFIX)) for s in tree.sidecars]
@@ -225,7 +225,7 @@ def _contents(folder: Path) -> dict[str, Path]:
 
 
 def _pairs(
-    starts: list[tuple[Path, Path]], states: dict[Path, _State], base_a: Path, base_b: Path
+    starts: list[tuple[Path, Path]], states: dict[Path, FileState], base_a: Path, base_b: Path
 ) -> list[Pair]:
     """The pairs to compare, and after them their ancestors with different contents."""
     waiting, pairs = deque(starts), []

@@ -13,7 +13,7 @@ from typing import Any
 from artneuro.core.artifacts import SIDECAR_SUFFIX, sidecar_path
 from artneuro.core.errors import DataError
 from artneuro.core.hashing import sha256_json
-from artneuro.provenance.audit import _read_sidecar, _shown, _workdir_of
+from artneuro.provenance.audit import read_sidecar, shown_path, workdir_of
 
 # Entries of a sidecar that are of one artifact; the others are of the job that made it.
 OF_ARTIFACT = ("artneuro_provenance", "artifact", "sha256", "bytes", "stat", "record_sha256")
@@ -103,7 +103,7 @@ def find_artifact(path: str | Path) -> Path:
 
 def base_of(artifact: Path, workdir: str | Path | None) -> Path:
     """The folder that recorded paths are relative to: `workdir`, or the one above results/."""
-    return Path(os.path.abspath(workdir)) if workdir is not None else _workdir_of(artifact)
+    return Path(os.path.abspath(workdir)) if workdir is not None else workdir_of(artifact)
 
 
 def read_artifact(path: Path, base: Path) -> Artifact:
@@ -116,9 +116,9 @@ def read_artifact(path: Path, base: Path) -> Artifact:
     base : Path
         The folder that recorded paths are relative to.
     """
-    sidecar, shown = sidecar_path(path), _shown(path, base)
+    sidecar, shown = sidecar_path(path), shown_path(path, base)
     if os.path.lexists(sidecar):
-        problem, record = _read_sidecar(sidecar, path, base)
+        problem, record = read_sidecar(sidecar, path, base)
         recorded = record["inputs"] if record else []
         inputs = [Input(Path(os.path.abspath(base / i["path"])), i["sha256"]) for i in recorded]
         return Artifact(path, shown, record, problem, True, tuple(dict.fromkeys(inputs)))

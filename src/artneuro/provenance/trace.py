@@ -14,7 +14,7 @@ from artneuro.core.artifacts import read_json
 from artneuro.core.errors import ConfigError, DataError, SourceError
 from artneuro.core.hashing import sha256_json
 from artneuro.core.sources import SOURCE_FILE, load_sources, read_source
-from artneuro.provenance.audit import Finding, _hash_all, _State
+from artneuro.provenance.audit import FileState, Finding, hash_all
 from artneuro.provenance.graph import (
     Artifact,
     as_text,
@@ -42,7 +42,7 @@ class Trace:
         The artifact, absolute.
     artifacts : dict of Path to Artifact
         It and all its ancestors.
-    states : dict of Path to _State
+    states : dict of Path to FileState
         What each is now.
     models, sources : list of dict
         What is known of the models and of the fetched packages among them, with licences.
@@ -52,7 +52,7 @@ class Trace:
 
     target: Path
     artifacts: dict[Path, Artifact]
-    states: dict[Path, _State]
+    states: dict[Path, FileState]
     models: list[dict[str, Any]]
     sources: list[dict[str, Any]]
     findings: list[Finding]
@@ -152,7 +152,7 @@ def trace(
             where=str(artifact),
             fix="name a file or a store in it; `artneuro audit` looks at all of results/",
         )
-    states = _hash_all(list(artifacts), threads)
+    states = hash_all(list(artifacts), threads)
     sources, repinned = _sources(artifacts, base)
     models, misfits = _models(artifacts, sources, base)
     findings = {*_findings(target, artifacts, states, base), *repinned, *misfits}
@@ -160,7 +160,7 @@ def trace(
 
 
 def _findings(
-    target: Path, artifacts: dict[Path, Artifact], states: dict[Path, _State], base: Path
+    target: Path, artifacts: dict[Path, Artifact], states: dict[Path, FileState], base: Path
 ) -> Iterator[Finding]:
     """What the audit would say about these artifacts, and what only a walk can see."""
     made_here = (base / "results", base / "resources" / "fetched")

@@ -57,7 +57,7 @@ def open_in_browser(page: Path, profile: Path, *flags: str) -> tuple[html.HtmlEl
     assert chromium, "this test needs chromium: apt-get install chromium"
     done = subprocess.run(
         [chromium, *FLAGS, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=400,
     )  # fmt: skip
     return html.fromstring(done.stdout), done.stderr
 

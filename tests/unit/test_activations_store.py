@@ -271,7 +271,7 @@ def test_resuming_computes_only_what_is_missing(data, tmp_path, monkeypatch):
 
 
 CHILD = """
-import sys
+import sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.unit import test_activations_store as here
@@ -279,13 +279,13 @@ from artneuro.activations import dump as module
 plan, extract = module.make_plan, module.extract_parts
 module.make_plan = lambda s, e, n, b, *_: plan(s, e, n, b, 20, 90)
 def slow(*args, on_batch, **options):
-    import time
     def wait(n):
         time.sleep(0.02)
         on_batch(n)
     print("started", flush=True)
     extract(*args, on_batch=wait, **options)
     print("extracted", flush=True)
+    time.sleep(600)  # until it is killed
 module.extract_parts = slow
 here.dump(Path({data!r}), Path({out!r}))
 print("done", flush=True)

@@ -552,7 +552,7 @@ def test_points_say_their_names_and_move_in_a_browser(width, tmp_path):
          "--disable-dev-shm-usage", "--enable-logging=stderr", "--virtual-time-budget=5000",
          f"--window-size={width},900", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
          copy.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True, timeout=400,
     )  # fmt: skip
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     tree = html.fromstring(done.stdout)

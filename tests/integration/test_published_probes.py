@@ -23,7 +23,7 @@ MODEL, LAYERS = "smollm2-135m", [11, 23, 29]
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(not TABLE.exists(), reason="the published table is not here"),
+    pytest.mark.skipif(not TABLE.exists(), reason=f"needs {TABLE}: a table that is not handed on"),
 ]
 
 

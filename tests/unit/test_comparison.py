@@ -129,6 +129,8 @@ def test_sparsity_curves_choose_layers_on_train(tmp_path):
     assert found["f1_std"].to_list() == [None, pytest.approx(np.sqrt(0.125))]
     write_table(table, tmp_path / "sparsity.parquet")
     plot_sparsity(tmp_path / "sparsity.parquet", tmp_path / "sparsity.svg")
+    plot_sparsity(tmp_path / "sparsity.parquet", tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "sparsity.svg").read_bytes()
     assert "random orthogonal basis" in (tmp_path / "sparsity.svg").read_text()
     write_table(table.clear(), tmp_path / "sparsity.parquet")
     with pytest.raises(DataError, match="empty"):

@@ -410,7 +410,7 @@ def test_config_names_its_inputs():
         parts=[
             {"reader": "county_shapes", "source": "us-atlas", "names_source": "geonames"},
             world(Path("a.csv")),
-            world("https://example.org/b.csv"),
+            world("https://example.org/b.csv", sha256="0" * 64),
             world(Path("a.csv")),
         ],
     )

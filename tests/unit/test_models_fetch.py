@@ -99,7 +99,7 @@ def test_hub_is_pinned_to_the_commit(tmp_path, monkeypatch):
     asked = {}
 
     class Api:
-        def model_info(self, repo, revision):
+        def model_info(self, repo, revision, files_metadata):
             names = [types.SimpleNamespace(rfilename=p.name) for p in given.iterdir()]
             return types.SimpleNamespace(siblings=names, sha="c0ffee")
 
@@ -125,7 +125,7 @@ def test_unreachable_hub_is_explained(tmp_path, monkeypatch):
     import huggingface_hub
 
     class Api:
-        def model_info(self, repo, revision):
+        def model_info(self, repo, revision, files_metadata):
             raise OSError("no route to host")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import bz2
 import errno
+import gzip
 import io
 import lzma
+import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, Self, cast
 
 import zstandard
 
@@ -22,6 +25,22 @@ AR_HEADER = 60
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Archives come from registries, but a small download can unpack to anything: a bound on the sum.
 MAX_UNPACKED_BYTES = 8 * 2**30
+# And what is not kept must be read past all the same.
+MAX_READ_BYTES = 64 * 2**30
+MAX_ENTRIES = 1_000_000
+# Of a name or another note about an entry, which the library reads into memory as a whole.
+MAX_NOTE_BYTES = 1 << 20
+NOTES = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+DAMAGED = (
+    OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error,
+    zstandard.ZstdError, ValueError,
+    # What zipfile says of passwords and of compression that it does not know.
+    RuntimeError,
+)  # fmt: skip
 
 Member = tuple[str, Callable[[], IO[bytes]]]
 
@@ -67,12 +86,15 @@ def unpack(
     written: list[Path] = []
     total = 0
     try:
-        for name, opened in _members(archive):
+        for count, (name, opened) in enumerate(_members(archive)):
+            if count >= MAX_ENTRIES:
+                raise ValueError(f"it holds more than {MAX_ENTRIES} entries")
             relative = _inside(name, archive)
             parts = relative.parts[strip:]
             inner = "/".join(parts)
             if not parts or (keep and not any(fnmatchcase(inner, pattern) for pattern in keep)):
                 continue
+            _check_name(inner)
             path = target.joinpath(*parts)
             path.parent.mkdir(parents=True, exist_ok=True)
             with opened() as stream, path.open("wb") as out:
@@ -86,10 +108,7 @@ def unpack(
                         )
                     out.write(block)
             written.append(path)
-    except (
-        OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError,
-        zstandard.ZstdError, ValueError,
-    ) as error:  # fmt: skip
+    except DAMAGED as error:
         raise SourceError(
             f"cannot unpack the archive ({error})",
             where=str(archive),
@@ -110,8 +129,15 @@ def is_archive(path: Path) -> bool:
 def _is_tar(path: Path) -> bool:
     try:
         return tarfile.is_tarfile(path)
-    except (OSError, EOFError, lzma.LZMAError):
+    except DAMAGED:
         return False
+
+
+def _check_name(name: str) -> None:
+    """Make sure that a path can be written to a sidecar and shown on a terminal."""
+    if _CONTROL.search(name):
+        raise ValueError(f"the name {name!r} holds control characters")
+    name.encode()
 
 
 def _inside(name: str, archive: Path) -> PurePosixPath:
@@ -144,17 +170,69 @@ def _members(archive: Path) -> Iterator[Member]:
                 # 0: made where modes are unknown. 0o100000: regular. The rest are links, devices.
                 if not info.is_dir() and kind in (0, 0o100000):
                     yield info.filename, lambda info=info: zipped.open(info)  # type: ignore[misc]
-    elif head[:4] == ZSTD_MAGIC:
-        with archive.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield from _tar_members(cast(BinaryIO, stream))
     else:
         with archive.open("rb") as raw:
-            yield from _tar_members(raw, seekable=True)
+            yield from _tar_members(raw)
 
 
-def _tar_members(stream: BinaryIO, seekable: bool = False) -> Iterator[Member]:
-    mode = "r:*" if seekable else "r|"
-    with tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload]
+def _zstandard(packed: IO[bytes]) -> Any:
+    return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+
+
+PACKERS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\0", lzma.open),
+    (b"\x5d\0\0", lzma.open),
+    (ZSTD_MAGIC, _zstandard),
+)
+
+
+class _Part(io.RawIOBase):
+    """The next bytes of a stream, so many at most.
+
+    Parameters
+    ----------
+    stream : binary stream
+    size : int
+        Where it ends.
+    strict : bool
+        Whether it is an error to come to the end.
+    """
+
+    def __init__(self, stream: IO[bytes], size: int, strict: bool = False) -> None:
+        self._stream, self._left, self._strict = stream, size, strict
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._strict and not self._left:
+            raise ValueError(f"it unpacks to more than {MAX_READ_BYTES} bytes")
+        block = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(block)] = block
+        self._left -= len(block)
+        return len(block)
+
+
+class _Entry(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in NOTES and entry.size > MAX_NOTE_BYTES:
+            # Not a TarError, which the library takes for the archive's end.
+            raise ValueError(f"a note about an entry has {entry.size} bytes")
+        return entry
+
+
+def _tar_members(packed: IO[bytes]) -> Iterator[Member]:
+    """The files of a tar archive that is compressed as its first bytes say."""
+    buffered = io.BufferedReader(cast(io.RawIOBase, packed))
+    head = buffered.peek(8)
+    opened = next((way for magic, way in PACKERS if head.startswith(magic)), None)
+    plain = cast(IO[bytes], opened(buffered) if opened else buffered)
+    stream = cast(IO[bytes], _Part(plain, MAX_READ_BYTES, strict=True))
+    with plain, tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as tar:
         for info in tar:
             if info.isreg():
                 yield info.name, lambda info=info: cast(IO[bytes], tar.extractfile(info))  # type: ignore[misc]
@@ -165,20 +243,15 @@ def _deb_members(archive: Path) -> Iterator[Member]:
     with archive.open("rb") as file:
         file.seek(len(AR_MAGIC))
         while header := file.read(AR_HEADER):
-            if len(header) < AR_HEADER or header[58:60] != b"`\n":
+            digits = header[48:58].strip()
+            if len(header) < AR_HEADER or header[58:60] != b"`\n" or not digits.isdigit():
                 raise ValueError("damaged ar header")
             name = header[:16].decode("ascii", "replace").strip().rstrip("/")
-            size = int(header[48:58])
+            size = int(digits)
             if name.startswith("data.tar"):
-                data = io.BytesIO(file.read(size))
-                if len(data.getvalue()) < size:
+                if file.tell() + size > archive.stat().st_size:
                     raise EOFError("data.tar ends early")
-                with contextlib.ExitStack() as stack:
-                    if name.endswith(".zst"):
-                        reader = zstandard.ZstdDecompressor().stream_reader(data)
-                        yield from _tar_members(cast(BinaryIO, stack.enter_context(reader)))
-                    else:
-                        yield from _tar_members(data, seekable=True)
+                yield from _tar_members(cast(IO[bytes], _Part(file, size)))
                 return
             file.seek(size + size % 2, io.SEEK_CUR)
     raise ValueError("the Debian package holds no data.tar")

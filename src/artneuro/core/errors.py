@@ -52,3 +52,7 @@ class StoreError(ArtneuroError):
 
 class CodeError(ArtneuroError):
     """Code of the workflow or the package cannot be read or imports what does not exist."""
+
+
+class ComputeError(ArtneuroError):
+    """Workers that a job needs cannot be had, were lost, or are not as they must be."""

@@ -13,15 +13,22 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
+from artneuro.core.web import Exchange, content_length, problem_of
+
 CLIENT_TIMEOUT_S = 900
 URL_TIMEOUT_S = 60
-MAX_DOWNLOAD_BYTES = 4 * 2**30
+MAX_DOWNLOAD_BYTES = 32 * 2**30
+# A server that sends less than this on average, after the first minute, is given up.
+MIN_BYTES_PER_S = 10_000
 URL_SCHEMES = ("https://", "file://")
 # Gone or forbidden for good; the other statuses (429, 5xx) may pass.
 FINAL_STATUSES = (401, 403, 404, 405, 410, 451)
@@ -160,29 +167,56 @@ def _url_download(url: str, target: Path) -> None:
     if not url.startswith(URL_SCHEMES):
         raise Unavailable(f"only {' and '.join(URL_SCHEMES)} addresses are fetched, not {url}")
     try:
-        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_S) as answer:
-            # A redirect may lead elsewhere than the address that was allowed.
-            if not answer.url.startswith(URL_SCHEMES):
-                raise Unavailable(f"{url} redirects to {answer.url}, which is not https")
-            with target.open("wb") as out:
-                size = 0
-                while block := answer.read(1 << 20):
-                    size += len(block)
-                    if size > MAX_DOWNLOAD_BYTES:
-                        raise Unavailable(f"{url} is larger than {MAX_DOWNLOAD_BYTES} bytes")
-                    out.write(block)
-            expected = answer.headers.get("Content-Length")
-            if expected is not None and size < int(expected):
-                raise NetworkFailure(f"{url} broke off after {size} of {expected} bytes")
+        blocks = _file_blocks(url) if url.startswith("file://") else _https_blocks(url)
+        size = 0
+        with target.open("wb") as out:
+            for block in blocks:
+                size += len(block)
+                if size > MAX_DOWNLOAD_BYTES:
+                    raise Unavailable(f"{url} is larger than {MAX_DOWNLOAD_BYTES} bytes")
+                out.write(block)
     except urllib.error.HTTPError as error:
-        kind = Unavailable if error.code in FINAL_STATUSES else NetworkFailure
-        raise kind(f"{url} answers {error.code} {error.reason}") from error
+        with error:
+            if error.code < 400:
+                raise Unavailable(f"{url} is not to be followed: {error.reason}") from error
+            kind = Unavailable if error.code in FINAL_STATUSES else NetworkFailure
+            raise kind(f"{url} answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        if isinstance(error.reason, FileNotFoundError):
-            raise Unavailable(f"{url} does not exist") from error
         raise NetworkFailure(f"{url}: {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise NetworkFailure(f"{url}: {error}") from error
+
+
+def _file_blocks(url: str) -> Iterator[bytes]:
+    parts = urllib.parse.urlsplit(url)
+    path = Path(urllib.request.url2pathname(parts.path))
+    # A device or a pipe may never end.
+    if parts.netloc not in ("", "localhost") or "\0" in str(path) or not path.is_file():
+        raise Unavailable(f"{url} does not exist, or is no file of this machine")
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+
+
+def _https_blocks(url: str) -> Iterator[bytes]:
+    if wrong := problem_of(url, ("https",)):
+        raise Unavailable(f"{url!r} cannot be fetched: {wrong}")
+    with Exchange(URL_TIMEOUT_S) as exchange, exchange.open(urllib.request.Request(url)) as answer:
+        exchange.go_on()
+        if exchange.passed:
+            raise NetworkFailure(f"{url} did not answer in {URL_TIMEOUT_S} s")
+        expected = content_length(answer.headers)
+        if expected is not None and expected > MAX_DOWNLOAD_BYTES:
+            raise Unavailable(f"{url} is larger than {MAX_DOWNLOAD_BYTES} bytes")
+        size, start = 0, time.monotonic()
+        while block := answer.read1(1 << 20):
+            size += len(block)
+            yield block
+            seconds = time.monotonic() - start
+            if seconds > URL_TIMEOUT_S and size < MIN_BYTES_PER_S * seconds:
+                raise NetworkFailure(f"{url} sent only {size} bytes in {seconds:.0f} s")
+        if expected is not None and size < expected:
+            raise NetworkFailure(f"{url} broke off after {size} of {expected} bytes")
 
 
 def _run(command: list[str], cwd: Path | None = None) -> tuple[str, bool]:

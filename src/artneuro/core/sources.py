@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from filelock import FileLock
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -26,11 +25,15 @@ from artneuro.core.config import Name, Section
 from artneuro.core.errors import ConfigError, SourceError
 from artneuro.core.hashing import sha256_file
 from artneuro.core.registries import URL_SCHEMES, NetworkFailure, Unavailable, download
+from artneuro.core.validation import explained
+from artneuro.core.values import read_yaml
+from artneuro.core.web import Sha256, problem_of
 
 log = logging.getLogger(__name__)
 
 SOURCE_FILE = "source.json"
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# Not a range, an address or an option: those mean something to some clients.
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+~:_-]*$")]
 # npm packs everything below one folder of its own.
 STRIPPED_FOLDERS = {"npm": 1}
 
@@ -41,7 +44,7 @@ class PackageConfig(Section):
     name: Annotated[str, StringConstraints(pattern=r"^@?[A-Za-z0-9][\w.+-]*(/[\w.+-]+)?$")] = Field(
         description="Name of the package in its registry; for a URL, the name of the file to keep."
     )
-    version: str | None = Field(None, description="Exact version; not for a URL.")
+    version: Version | None = Field(None, description="Exact version; not for a URL.")
     url: str | None = Field(None, description="Address (https or file), for registry url.")
     sha256: Sha256 = Field(description="SHA-256 of the file that the registry sends.")
 
@@ -81,6 +84,9 @@ class SourceConfig(Section):
                         f"package {package.name}: registry url needs `url:` (https or file) and no "
                         "`version:`"
                     )
+                wrong = package.url.startswith("https:") and problem_of(package.url, ("https",))
+                if wrong:
+                    raise ValueError(f"package {package.name}: url: {wrong}")
             elif package.url or not package.version:
                 raise ValueError(
                     f"package {package.name}: registry {self.registry} needs `version:` "
@@ -120,21 +126,12 @@ def load_sources(path: str | Path) -> dict[str, SourceConfig]:
         If the file is missing, no YAML, or an entry is wrong; all wrong entries are named.
     """
     where = str(path)
+    content = read_yaml(Path(path), "the file of sources")
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return dict(SourcesFile.model_validate(content).sources)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the file of sources ({error})", where, "run from the root of the workflow"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the file of sources is no YAML ({error})", where) from error
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise ConfigError(f"the file of sources is wrong: {wrong}", where) from error
+        wrong = "\n".join(explained(error, content))
+        raise ConfigError(f"the file of sources is not valid:\n{wrong}", where) from error
 
 
 def fetch_source(
@@ -211,6 +208,43 @@ def fetch_source(
         )
         write_json(info.model_dump(), folder / SOURCE_FILE)
     return info
+
+
+def pinned_download(url: str, sha256: str | None, name: str, scratch: Path) -> Path:
+    """Download one file by its address, and check it before it is given away.
+
+    Parameters
+    ----------
+    url : str
+        Address, https or file.
+    sha256 : str or None
+        What its hash must be; None, which the config allows for files alone, takes what comes.
+    name : str
+        Name of the file to write.
+    scratch : Path
+        An existing folder, in which the file gets a folder of its own.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be downloaded, or is not what was pinned.
+    """
+    into = Path(tempfile.mkdtemp(dir=scratch))
+    try:
+        file = download("url", name, url, into, scratch)
+    except (Unavailable, NetworkFailure) as error:
+        raise SourceError(
+            f"cannot download the file ({error})", url, "check the address and the network"
+        ) from error
+    found = sha256_file(file)
+    if sha256 is not None and found != sha256:
+        file.unlink()
+        raise SourceError(
+            f"the download is not what was pinned: expected sha256 {sha256}, got {found}",
+            where=url,
+            fix="do not use it; if the new content is meant, review it and pin its hash",
+        )
+    return file
 
 
 def read_source(folder: str | Path) -> SourceInfo:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from artneuro.core.config import Name, Section
+from artneuro.core.web import Sha256, problem_of
 
 
 def _regular_expression(pattern: str) -> str:
@@ -202,12 +203,20 @@ class PilePart(Part):
     path: str | None = Field(
         None,
         description="Local file, folder or glob of .jsonl, .jsonl.gz or .jsonl.zst, or an https "
-        "address of one, which is read as a stream.",
+        "address of one, which is downloaded as a whole.",
+    )
+    sha256: Sha256 | None = Field(
+        None,
+        description="Hash of the file that the address gives, which is checked before it is read. "
+        "An https address needs it.",
     )
     hub: str | None = Field(None, description="A dataset of the Hugging Face hub, streamed.")
     hub_config: str | None = Field(None, description="Configuration of the hub dataset.")
     hub_split: str = Field("test", description="Split of the hub dataset.")
-    hub_revision: str | None = Field(None, description="Revision of the hub dataset.")
+    hub_revision: str | None = Field(
+        None,
+        description="Revision of the hub dataset; only a commit pins it, else the log warns.",
+    )
     pile_subsets: list[str] = Field(
         [], description="Keep only records of these pile_set_name. Empty: all."
     )
@@ -224,7 +233,17 @@ class PilePart(Part):
     def _groups_are_records(self) -> PilePart:
         if self.group is not None:
             raise ValueError("group: each record of the Pile is a group of its own; leave it out")
+        if self.path is not None and "://" in self.path:
+            if wrong := problem_of(self.path, ("https",)):
+                raise ValueError(f"path: {wrong}")
+            if self.sha256 is None:
+                raise ValueError("sha256: it is needed for what an https address gives")
         return self
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is an address."""
+        return self.path is not None and self.path.startswith("https://")
 
 
 AnyPart = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from artneuro.core.config import Name, Section
+from artneuro.core.web import Address
 from artneuro.datasets.pageviews_config import DumpedPageviews, Pageviews
 from artneuro.datasets.polite_config import PoliteConfig
 
@@ -94,7 +95,7 @@ class DbpediaConfig(Section):
         "several queries find belongs to the first. Empty: the populated places, natural places "
         "and structures, or the songs, movies and books of the thesis.",
     )
-    endpoint: str = Field(
+    endpoint: Address = Field(
         "https://dbpedia.org/sparql",
         pattern=r"^https?://[^\s]+$",
         description="SPARQL endpoint, of DBpedia or of a copy of it.",

@@ -16,7 +16,8 @@ from artneuro.datasets.sparql import XSD, Term
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ZONE = r"(Z|[+-]\d\d:\d\d)?"
-_YEAR = r"(?P<year>-?\d{4,})"
+# No longer than a date of the standard library can be asked for.
+_YEAR = r"(?P<year>-?\d{4,9})"
 _FORMS = {
     f"{XSD}date": rf"{_YEAR}-(?P<month>\d\d)-(?P<day>\d\d){_ZONE}",
     f"{XSD}dateTime": rf"{_YEAR}-(?P<month>\d\d)-(?P<day>\d\d)T\d\d:\d\d:\d\d(\.\d+)?{_ZONE}",

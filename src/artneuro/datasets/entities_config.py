@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from artneuro.core.config import Name, Section
+from artneuro.core.web import Sha256, problem_of
 from artneuro.datasets.prompts_config import PromptConfig
 
 URL_PREFIXES = ("https://", "file://")
@@ -71,6 +72,11 @@ class EntityPart(Section):
         None,
         description="Instead of a source: a local file, relative to the folder that snakemake "
         "runs in, or an https address.",
+    )
+    sha256: Sha256 | None = Field(
+        None,
+        description="Hash of the file that the address gives, which is checked before it is read. "
+        "An https address needs it.",
     )
     types: list[str] = Field(
         [], description="Keep only entities that the file says are of these types. Empty: all."
@@ -135,6 +141,11 @@ class EntityPart(Section):
             raise ValueError("a part needs exactly one of source and path")
         if self.path is not None and self.path.startswith("http://"):
             raise ValueError("path: an address must begin with https://")
+        if self.path is not None and self.path.startswith("https://"):
+            if wrong := problem_of(self.path):
+                raise ValueError(f"path: {wrong}")
+            if self.sha256 is None:
+                raise ValueError("sha256: it is needed for what an https address gives")
         return self
 
     @property

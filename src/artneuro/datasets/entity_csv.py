@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from artneuro.core.errors import DataError
-from artneuro.core.registries import NetworkFailure, Unavailable, download
+from artneuro.core.sources import pinned_download
 from artneuro.datasets.entities_config import EntityPart
 from artneuro.datasets.entity_names import tidy
 
@@ -195,7 +194,9 @@ def local_copy(part: EntityPart, scratch: Path) -> Path:
     Raises
     ------
     DataError
-        If the file does not exist or cannot be downloaded.
+        If the file does not exist.
+    SourceError
+        If it cannot be downloaded, or is not what was pinned.
     """
     path = part.path or ""
     if not part.is_remote:
@@ -206,10 +207,4 @@ def local_copy(part: EntityPart, scratch: Path) -> Path:
                 "correct `path`; it is relative to the folder that snakemake runs in",
             )
         return Path(path)
-    into = Path(tempfile.mkdtemp(dir=scratch))
-    try:
-        return download("url", "download.csv", path, into, scratch)
-    except (Unavailable, NetworkFailure) as error:
-        raise DataError(
-            f"cannot download the file ({error})", path, "check the address and the network"
-        ) from error
+    return pinned_download(path, part.sha256, "download.csv", scratch)

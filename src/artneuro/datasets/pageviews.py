@@ -122,8 +122,11 @@ def request_views(config: RequestedPageviews, client: PoliteClient, title: str) 
 
 def _read_views(body: bytes) -> int:
     try:
-        return sum(int(item["views"]) for item in json.loads(body)["items"])
-    except (ValueError, KeyError, TypeError) as error:
+        views = [int(item["views"]) for item in json.loads(body)["items"]]
+        if any(not 0 <= count < 2**53 for count in views):
+            raise ValueError("not a number of views")
+        return sum(views)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BadAnswer(f"no page views ({error!r})") from error
 
 

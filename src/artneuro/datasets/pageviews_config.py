@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from artneuro.core.config import Section
+from artneuro.core.web import Address
 from artneuro.datasets.polite_config import PoliteConfig
 
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
@@ -59,7 +60,7 @@ class RequestedPageviews(PageviewsBase):
     """Page views of Wikimedia's REST service, one request a page."""
 
     reader: Literal["rest"] = Field(description="The REST service.")
-    endpoint: str = Field(
+    endpoint: Address = Field(
         "https://wikimedia.org/api/rest_v1/metrics/pageviews/per-article",
         pattern=r"^https?://[^\s]+$",
         description="Its address.",

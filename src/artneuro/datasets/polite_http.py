@@ -28,12 +28,12 @@ from filelock import FileLock
 from artneuro.core.artifacts import atomic_path
 from artneuro.core.errors import SourceError
 from artneuro.core.hashing import sha256_bytes, sha256_json
+from artneuro.core.web import Exchange, content_length, problem_of
 from artneuro.datasets.polite_config import PoliteConfig
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SCHEMES = ("http", "https")
 # Statuses that may pass. Virtuoso answers 500 when a query takes too long; 206 is an answer that it
 # broke off for the same reason.
 PASSING_STATUSES = (206, 408, 425, 429, 500, 502, 503, 504)
@@ -54,29 +54,6 @@ class _Passing(Exception):
     def __init__(self, what: str, wait: float | None = None) -> None:
         super().__init__(what)
         self.wait = wait
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https only, and none from https to http."""
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        scheme = urllib.parse.urlsplit(newurl).scheme
-        if scheme not in SCHEMES or (req.type == "https" and scheme != "https"):
-            raise urllib.error.HTTPError(req.full_url, code, f"redirect to {newurl}", headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    # `build_opener` would add handlers of file:, ftp: and data:, which nothing here may reach.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(), urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(), _SafeRedirects(),
-        urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(),
-    ):  # fmt: skip
-        opener.add_handler(handler)
-    opener.addheaders = []
-    return opener
 
 
 class PoliteClient:
@@ -107,7 +84,6 @@ class PoliteClient:
     ) -> None:
         self.config, self.cache, self.sleep = config, Path(cache), sleep
         self.n_fetched = self.n_kept = 0
-        self._opener = _opener()
 
     def ask(
         self,
@@ -144,6 +120,12 @@ class PoliteClient:
             If the service refuses, redirects elsewhere than to http or https, answers with more
             than allowed, or fails in all attempts.
         """
+        if wrong := problem_of(endpoint):
+            raise SourceError(
+                f"a service is asked over http or https only, and not at this address: {wrong}",
+                where=repr(endpoint),
+                fix="correct the address",
+            )
         asked = {"endpoint": endpoint, "parameters": dict(parameters), "accept": accept}
         key = sha256_json(asked)
         path = self.cache / key[:2] / f"{key}.answer"
@@ -176,7 +158,7 @@ class PoliteClient:
             if found != {**asked, "bytes": len(body), "sha256": sha256_bytes(body)}:
                 raise BadAnswer("its checksum does not fit")
             value = check(body)
-        except (ValueError, BadAnswer) as error:
+        except (ValueError, RecursionError, BadAnswer) as error:
             log.warning("the kept answer %s is damaged (%s) and is asked for again", path, error)
             return None
         self.n_kept += 1
@@ -185,10 +167,6 @@ class PoliteClient:
     def _request(
         self, endpoint: str, parameters: Mapping[str, str], accept: str
     ) -> urllib.request.Request:
-        if urllib.parse.urlsplit(endpoint).scheme not in SCHEMES:
-            raise SourceError(
-                "a service is asked over http or https only", endpoint, "correct the address"
-            )
         headers = {"User-Agent": self.config.user_agent, "Accept": accept}
         form = urllib.parse.urlencode(parameters)
         if not form:
@@ -245,18 +223,22 @@ class PoliteClient:
     def _once(
         self, request: urllib.request.Request, if_missing: bytes | None, endpoint: str
     ) -> bytes:
-        deadline = time.monotonic() + self.config.timeout_s
-        try:
-            with self._opener.open(request, timeout=self.config.timeout_s) as answer:
-                state = answer.headers.get("X-SQL-State", "")
-                if answer.status in PASSING_STATUSES or state == BROKEN_OFF:
-                    raise _Passing(f"only a part was answered ({answer.status} {state})")
-                return self._body(answer, deadline, endpoint)
-        except urllib.error.HTTPError as error:
-            with error:
-                return self._refused(error, if_missing, endpoint)
-        except (OSError, http.client.HTTPException) as error:
-            raise _Passing(f"{type(error).__name__}: {error}") from error
+        with Exchange(self.config.timeout_s) as exchange:
+            try:
+                with exchange.open(request) as answer:
+                    state = answer.headers.get("X-SQL-State", "")
+                    if answer.status in PASSING_STATUSES or state == BROKEN_OFF:
+                        raise _Passing(f"only a part was answered ({answer.status} {state})")
+                    body = self._body(answer, endpoint)
+            except urllib.error.HTTPError as error:
+                with error:
+                    body = self._refused(error, if_missing, endpoint)
+            except (OSError, http.client.HTTPException) as error:
+                if not exchange.passed:
+                    raise _Passing(f"{type(error).__name__}: {error}") from error
+            if exchange.passed:
+                raise _Passing(f"the answer took longer than {self.config.timeout_s:g} s")
+        return body
 
     def _refused(
         self, error: urllib.error.HTTPError, if_missing: bytes | None, endpoint: str
@@ -280,7 +262,7 @@ class PoliteClient:
             fix="see what it says; the query or the address may be wrong for this service",
         ) from error
 
-    def _body(self, answer: http.client.HTTPResponse, deadline: float, endpoint: str) -> bytes:
+    def _body(self, answer: http.client.HTTPResponse, endpoint: str) -> bytes:
         most = int(self.config.max_answer_mb * 1e6)
         body = bytearray()
         while block := answer.read1(BLOCK):
@@ -291,10 +273,8 @@ class PoliteClient:
                     where=endpoint,
                     fix="ask for smaller pages, or raise `max_answer_mb`",
                 )
-            if time.monotonic() > deadline:
-                raise _Passing(f"the answer took longer than {self.config.timeout_s:g} s")
-        expected = answer.headers.get("Content-Length")
-        if expected is not None and len(body) < int(expected):
+        expected = content_length(answer.headers)
+        if expected is not None and len(body) < expected:
             raise _Passing(f"the answer broke off after {len(body)} of {expected} bytes")
         return bytes(body)
 
@@ -306,11 +286,11 @@ def _retry_after(headers: email.message.Message) -> float | None:
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=dt.UTC)
+        return max((date - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=dt.UTC)
-    return max((date - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
 
 
 def _start_of(error: urllib.error.HTTPError) -> str:

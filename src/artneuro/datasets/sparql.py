@@ -113,9 +113,11 @@ class SparqlClient:
             As `select`, or if the answer is no such number.
         """
         rows = self.select(query)
-        if len(rows) != 1 or "n" not in rows[0] or not rows[0]["n"].value.isdecimal():
+        number = rows[0]["n"].value if len(rows) == 1 and "n" in rows[0] else ""
+        # No count has so many digits that int() would refuse them.
+        if not number.isdecimal() or len(number) > 18:
             raise SourceError("the endpoint answers no count", self.endpoint)
-        return int(rows[0]["n"].value)
+        return int(number)
 
     def subjects(
         self, page: Callable[[str, bool], str], page_size: int, pages: Pages
@@ -217,7 +219,7 @@ def read_results(body: bytes) -> list[Row]:
             {name: _term(value) for name, value in binding.items()}
             for binding in answer["results"]["bindings"]
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         start = body[:80].decode("utf-8", errors="replace")
         raise BadAnswer(f"no whole SPARQL result ({error!r}): {start!r}...") from error
 

@@ -12,7 +12,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from artneuro.core.errors import DataError, ModelError
-from artneuro.models.tokenizer_files import check_tokenizer_files
+from artneuro.models.tokenizer_files import (
+    REBUILD,
+    check_tokenizer_files,
+    read_saved_tokenizer,
+)
 
 REPLACEMENT = "\ufffd"
 # Classes of transformers that take tokenizer.json as it is; others change it as they load it.
@@ -134,14 +138,16 @@ def _read_saved(path: Path) -> tuple[Tokenizer, str | None, str | None] | None:
     What transformers would load, without its seconds of imports: each job of the datasets stage
     needs a tokenizer and no more of it.
     """
-    saved, declared = path / "tokenizer.json", path / "tokenizer_config.json"
-    if not (saved.is_file() and declared.is_file()):
+    declared = path / "tokenizer_config.json"
+    if not ((path / "tokenizer.json").is_file() and declared.is_file()):
         return None
+    backend = read_saved_tokenizer(path)
     try:
-        backend = Tokenizer.from_file(os.fspath(saved))
         config = json.loads(declared.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises plain Exception for a file it cannot read
-        raise ModelError(f"cannot load the tokenizer ({error})", where=str(path)) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot load the tokenizer ({error})", where=str(declared), fix=REBUILD
+        ) from error
     if config.get("tokenizer_class") not in _AS_SAVED or "add_bos_token" in config:
         return None
     bos, eos = (_content(config.get(key)) for key in ("bos_token", "eos_token"))
@@ -162,7 +168,9 @@ def _make_fast(path: Path) -> tuple[Tokenizer, str | None, str | None]:
     try:
         loaded = AutoTokenizer.from_pretrained(os.fspath(path), local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"cannot load the tokenizer ({error})", where=str(path)) from error
+        raise ModelError(
+            f"cannot load the tokenizer ({error})", where=str(path), fix=REBUILD
+        ) from error
     if not isinstance(loaded, PreTrainedTokenizerFast):
         raise ModelError(
             "the tokenizer has no fast version, which gives the characters of each token",

@@ -17,6 +17,7 @@ from artneuro.dynamics.in_context_config import InContextConfig
 from artneuro.dynamics.libraries import library_terms
 from artneuro.dynamics.methods_config import (
     ConstraintsConfig,
+    Degree,
     FieldsConfig,
     Method,
     MethodsConfig,
@@ -27,23 +28,36 @@ from artneuro.dynamics.noise import sample_counts
 from artneuro.dynamics.systems import SystemName, build_system
 from artneuro.dynamics.weak import HIGHEST_DERIVATIVE
 
+# No memory holds more: 8 GB of each variable of each trajectory.
+MOST_SAMPLES = 10**9
+
 
 class Spaced(Section):
     """Numbers evenly spaced between two, or powers with evenly spaced exponents."""
 
     start: float = Field(description="The first number; of powers, the first exponent.")
     stop: float = Field(description="The last number; of powers, the last exponent.")
-    count: int = Field(ge=1, description="How many numbers.")
+    count: int = Field(ge=1, le=10_000, description="How many numbers.")
     base: Literal[2, 10] | None = Field(
         None, description="Base of the powers; empty: evenly spaced numbers."
     )
 
     def values(self) -> list[float]:
         """The numbers."""
-        numbers = np.linspace(self.start, self.stop, self.count)
-        if self.base is not None:
-            numbers = np.float64(self.base) ** numbers
+        with np.errstate(over="ignore", invalid="ignore"):  # `_are_finite` tells of it
+            numbers = np.linspace(self.start, self.stop, self.count)
+            if self.base is not None:
+                numbers = np.float64(self.base) ** numbers
         return [float(x) for x in numbers]
+
+    @model_validator(mode="after")
+    def _are_finite(self) -> Spaced:
+        if not np.isfinite(self.values()).all():
+            raise ValueError(
+                f"the numbers from start {self.start:g} to stop {self.stop:g} are beyond what a "
+                "float can hold"
+            )
+        return self
 
 
 Numbers = list[float] | Spaced
@@ -90,11 +104,9 @@ class SystemConfig(Section):
         description="Standard deviation of the noise, relative to the mean over the variables of "
         "their root mean squares, one or several.",
     )
-    degree: int = Field(ge=1, le=9, description="Highest degree of the library's monomials.")
-    tight_degree: int | None = Field(
+    degree: Degree = Field(description="Highest degree of the library's monomials.")
+    tight_degree: Degree | None = Field(
         None,
-        ge=1,
-        le=9,
         description="Degree of the tight library, the smallest that holds the equations.",
     )
     derivative_order: int = Field(
@@ -167,12 +179,20 @@ class SystemConfig(Section):
         if min(numbers_of(self.thresholds), default=0) <= 0:
             raise ValueError("thresholds need at least one number, and all above zero")
         durations, noise = numbers_of(self.durations), numbers_of(self.noise)
-        if not durations or not noise or min(noise) < 0:
-            raise ValueError("durations and noise need at least one number, and none negative")
+        if min(durations, default=0) <= 0:
+            raise ValueError("durations need at least one number, and all above zero")
+        if min(noise, default=-1) < 0:
+            raise ValueError("noise needs at least one number, and none negative")
+        _check_samples("the longest of durations", max(durations), self.dt)
         shortest, _ = sample_counts(min(durations), self.dt, 0)
         if shortest < max(self.window or 0, 2):
             raise ValueError(f"the shortest of durations has only {shortest} samples")
         return self
+
+
+def _check_samples(name: str, duration: float, dt: float) -> None:
+    if not duration / dt <= MOST_SAMPLES:
+        raise ValueError(f"{name}, {duration:g}, has over {MOST_SAMPLES:,} samples at dt {dt:g}")
 
 
 def _hold_equations(system: System, degree: int, derivative_order: int = 0) -> None:
@@ -188,6 +208,11 @@ class ScoringConfig(Section):
     trials: int = Field(10, ge=1, description="Trajectories, each from its own initial condition.")
     duration: float = Field(10.0, gt=0, description="Time of each.")
     dt: float = Field(0.01, gt=0, description="Time between samples of flows.")
+
+    @model_validator(mode="after")
+    def _can_be_held(self) -> ScoringConfig:
+        _check_samples("duration", self.duration, self.dt)
+        return self
 
 
 class RoleConfig(Section):
@@ -222,6 +247,7 @@ class DynamicsConfig(Section):
     validation_share: float = Field(
         0.5,
         gt=0,
+        le=10,
         description="Time of validation data relative to that of training data: 0.5 makes them "
         "the last third.",
     )

@@ -4,7 +4,7 @@ systems.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ Method = Literal[
 METHODS: tuple[Method, ...] = (
     "exact", "exact_path", "exact_stability", "stlsq", "ensemble_stlsq", "ssr", "sr3",
 )  # fmt: skip
+
+Degree = Annotated[int, Field(ge=1, le=9)]
 
 
 class MethodsConfig(Section):
@@ -68,7 +70,7 @@ class RuntimeConfig(Section):
     """Run times of single fits with typical settings (thesis, section 5.3.3)."""
 
     systems: list[Name] = Field([], description="Systems, by name.")
-    degrees: list[int] = Field([3, 5], description="Degrees of the libraries.")
+    degrees: list[Degree] = Field([3, 5], description="Degrees of the libraries.")
     trials: int = Field(5, ge=1, description="Trials that are timed, the first ones.")
     methods: list[Literal["exact", "stlsq", "ensemble_stlsq", "ssr", "sr3"]] = Field(
         ["exact", "stlsq", "ensemble_stlsq", "ssr", "sr3"],

@@ -13,15 +13,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artneuro.core.artifacts import atomic_directory
 from artneuro.core.errors import ArtneuroError, ModelError, SourceError
-from artneuro.core.hashing import sha256_path
+from artneuro.core.hashing import combine_sha256, content_files, sha256_file, sha256_path
+from artneuro.core.sources import read_source
 from artneuro.models.config import GgufSource, HubSource, LocalSource, ModelConfig
 from artneuro.models.hooks import adapter_of
 from artneuro.models.info import ModelInfo, write_model_info
+from artneuro.models.licences import licence_of_card, licence_of_folder
+from artneuro.models.safety import INDEX, check_model_files, code_of
 from artneuro.models.shapes import count_weights, read_config, shape_of
 
 log = logging.getLogger(__name__)
 
-INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 # Everything a tokenizer or config may need; never a pickle, and code only where it is trusted.
 SMALL_SUFFIXES = (".json", ".txt", ".jinja", ".model")
@@ -55,32 +57,41 @@ def fetch_model(
     Raises
     ------
     SourceError
-        If the source cannot be reached, is gated, or does not hold what it should.
+        If the source cannot be reached, is gated, or does not hold what it should; or if what came
+        is not what was pinned or promised.
     ModelError
-        If there are no safetensors, or the architecture is not supported.
+        If there are no safetensors, the architecture is not supported, or the model asks for more
+        than to be loaded.
     """
     source = config.source
+    promised: dict[str, str] = {}
     with atomic_directory(weights) as folder:
         if isinstance(source, HubSource):
-            origin, revision = f"hub:{source.id}", _from_hub(source, folder, config)
+            origin = f"hub:{source.id}"
+            revision, promised, licence = _from_hub(source, folder, config)
         elif isinstance(source, LocalSource):
             path = Path(source.path).expanduser().resolve()
             origin, revision = f"local:{path}", str(path)
             _from_folder(path, folder, config.trust_remote_code)
+            licence = source.licence or licence_of_folder(path)
         elif isinstance(source, GgufSource):
             origin = f"gguf:{source.source}/{source.file}"
             revision = _from_gguf(source, source_folder, folder)
+            licence = _licence_of_package(source_folder)
         else:
             raise ModelError(
                 "this model is trained, not fetched",
                 where=f"recipe {source.recipe!r}",
                 fix="run the rule train_model",
             )
+        hashes = {path: sha256_file(path) for path in content_files(folder)}
+        sha256 = combine_sha256(folder, hashes)
+        _check_pins(source, hashes, sha256, promised, where=origin)
+        code = _code_of(folder, origin, config.trust_remote_code)
         hf_config = read_config(folder, config.trust_remote_code)
         adapter_of(hf_config.model_type, where=origin)
         shape = shape_of(hf_config)
         n_parameters, dtype = count_weights(folder)
-        sha256 = sha256_path(folder)
     described = ModelInfo(
         shape=shape,
         n_parameters=n_parameters,
@@ -88,8 +99,11 @@ def fetch_model(
         source=origin,
         revision=revision,
         sha256=sha256,
+        remote_code=code,
+        licence=licence,
     )
     write_model_info(described, info)
+    log.info("%s: licence %s", origin, licence or "not named: give `licence` in the config")
     log.info(
         "%s: %s with %d layers, %.3g parameters in %s",
         origin,
@@ -143,8 +157,42 @@ def select_files(names: Iterable[str], where: str, code: bool = False) -> list[s
     return tensors + [n for n in top if n.endswith(suffixes)]
 
 
-def _from_hub(source: HubSource, folder: Path, config: ModelConfig) -> str:
-    """Download a pinned revision to `folder` and return its commit."""
+def _check_pins(
+    source: object, hashes: dict[Path, str], sha256: str, promised: dict[str, str], where: str
+) -> None:
+    """Compare what came with the config's pin, and with what the hub says its files are."""
+    for path, found in hashes.items():
+        if promised.get(path.name, found) != found:
+            raise SourceError(
+                f"{path.name} came damaged or exchanged: the hub says that its sha256 is "
+                f"{promised[path.name]}, but it is {found}",
+                where=where,
+                fix="fetch again; if it stays, do not use this model",
+            )
+    pinned = getattr(source, "sha256", None)
+    if pinned is not None and pinned != sha256:
+        raise SourceError(
+            f"the model is not what was pinned: expected sha256 {pinned}, got {sha256}",
+            where=where,
+            fix="do not use it; if the new content is meant, review it and pin its hash",
+        )
+
+
+def _code_of(folder: Path, origin: str, trusted: bool) -> tuple[str, ...]:
+    """Names of the Python files that may run with the model, after a warning."""
+    code = tuple(code_of(folder)) if trusted else ()
+    if trusted:
+        log.warning(
+            "%s: trust_remote_code is on, so Python files of the model run with your rights: %s",
+            origin, ", ".join(code) or "it has none, so turn it off",
+        )  # fmt: skip
+    return code
+
+
+def _from_hub(
+    source: HubSource, folder: Path, config: ModelConfig
+) -> tuple[str, dict[str, str], str | None]:
+    """Download a revision to `folder`; return its commit, the hub's hashes, and the licence."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -155,10 +203,15 @@ def _from_hub(source: HubSource, folder: Path, config: ModelConfig) -> str:
 
     where = f"{source.id} at {source.revision}"
     try:
-        listing = HfApi().model_info(source.id, revision=source.revision)
+        listing = HfApi().model_info(source.id, revision=source.revision, files_metadata=True)
         names = [s.rfilename for s in listing.siblings or []]
         wanted = select_files(names, where, config.trust_remote_code)
         commit = listing.sha or source.revision
+        if not source.is_pinned:
+            log.warning(
+                "%s: a later fetch may bring another model; to pin it: `revision: %s`",
+                where, commit,
+            )  # fmt: skip
         log.info("downloading %d files of %s at %s", len(wanted), source.id, commit)
         snapshot_download(source.id, revision=commit, allow_patterns=wanted, local_dir=folder)
     except ArtneuroError:
@@ -182,7 +235,10 @@ def _from_hub(source: HubSource, folder: Path, config: ModelConfig) -> str:
             fix="check the network, or download the model elsewhere and give it as a local source",
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return commit
+    large = {s.rfilename: getattr(s, "lfs", None) for s in listing.siblings or []}
+    promised = {name: lfs["sha256"] for name, lfs in large.items() if lfs and name in wanted}
+    card = getattr(listing, "card_data", None)
+    return commit, promised, source.licence or licence_of_card(card.to_dict() if card else {})
 
 
 def _from_folder(path: Path, folder: Path, code: bool) -> None:
@@ -214,7 +270,9 @@ def _from_gguf(source: GgufSource, source_folder: Path | None, folder: Path) -> 
             where=f"source {source.source!r}",
             fix="check the file's path inside the package, or that the source was fetched",
         )
-    options = {"gguf_file": file.name, "local_files_only": True}
+    check_model_files(file.parent)
+    # Not None, for which the library asks on the terminal and runs what the user nods at.
+    options = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
             str(file.parent), dtype=torch.float32, **options
@@ -241,6 +299,14 @@ def _from_gguf(source: GgufSource, source_folder: Path | None, folder: Path) -> 
             0o644
         )  # the library writes it for its owner alone; a cluster's folder is shared
     return "sha256:" + sha256_path(file)
+
+
+def _licence_of_package(source_folder: Path | None) -> str | None:
+    """The licence of the pinned package that a GGUF file lies in."""
+    try:
+        return None if source_folder is None else read_source(source_folder).licence
+    except SourceError:
+        return None
 
 
 def _reason(source_folder: Path | None) -> str:

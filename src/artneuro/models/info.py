@@ -50,6 +50,10 @@ class ModelInfo:
         Where the model came from, and the commit, version or folder that this was.
     sha256 : str
         Hash of the weights folder.
+    remote_code : tuple of str
+        Python files of the model's own that run with it; only where the config trusts them.
+    licence : str or None
+        Licence of the model; None where nobody named one.
     """
 
     shape: ModelShape
@@ -58,6 +62,8 @@ class ModelInfo:
     source: str
     revision: str
     sha256: str
+    remote_code: tuple[str, ...] = ()
+    licence: str | None = None
 
 
 def write_model_info(info: ModelInfo, path: str | Path) -> None:
@@ -77,7 +83,8 @@ def read_model_info(path: str | Path) -> ModelInfo:
     try:
         record = read_json(path)
         names = [f.name for f in dataclasses.fields(ModelShape)]
-        return ModelInfo(shape=ModelShape(**{n: record.pop(n) for n in names}), **record)
+        shape = ModelShape(**{n: record.pop(n) for n in names})
+        return ModelInfo(shape=shape, remote_code=tuple(record.pop("remote_code", ())), **record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"cannot read the model's description ({error!r})",

@@ -10,6 +10,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from artneuro.core.errors import ModelError
 from artneuro.models.info import ModelShape
+from artneuro.models.safety import check_model_files
 
 # Names that configs of the supported families use for one and the same number.
 _ALIASES = {
@@ -27,7 +28,7 @@ def read_config(folder: str | Path, trust_remote_code: bool = False) -> Pretrain
     Raises
     ------
     ModelError
-        If there is no readable config.json.
+        If there is no readable config.json, or a file asks for more than to load the folder.
     """
     if not (Path(folder) / "config.json").is_file():
         raise ModelError(
@@ -35,11 +36,12 @@ def read_config(folder: str | Path, trust_remote_code: bool = False) -> Pretrain
             where=str(folder),
             fix="give a folder as save_pretrained writes it",
         )
+    check_model_files(folder)
     try:
         return AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # of odd values a config class says whatever Python says
         raise ModelError(
             f"cannot read the model's config.json ({error})",
             where=str(folder),

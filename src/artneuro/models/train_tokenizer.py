@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from artneuro.core.artifacts import atomic_directory, read_table, write_table
 from artneuro.core.errors import DataError
 from artneuro.core.holdout import held_out
+from artneuro.models.tokenizer_files import read_saved_tokenizer
 from artneuro.models.training_config import TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,13 @@ def tokenize_documents(
         The folder that `train_tokenizer` wrote.
     output : path
         Table to write: `document`, `held_out` (bool), `tokens` (list of uint32).
+
+    Raises
+    ------
+    ModelError
+        If the tokenizer cannot be read.
     """
-    backend = Tokenizer.from_file(os.fspath(Path(tokenizer) / "tokenizer.json"))
+    backend = read_saved_tokenizer(tokenizer)
     backend.encode_special_tokens = True
     table = read_table(documents, columns=["document", "group", "text"])
     column = pl.Series("tokens", list(_encoded(backend, table["text"])), dtype=pl.List(pl.UInt32))

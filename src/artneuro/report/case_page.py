@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from artneuro.core.artifacts import write_text
 from artneuro.report.environment import csp_hash, template_environment, template_text
-from artneuro.report.style import figure_style
+from artneuro.report.style import figure_style, with_plain_texts
 
 # What the report says of each page that it links to.
 CASE_PAGES = {
@@ -95,7 +95,9 @@ class Picture:
         FigureCanvasAgg(self.figure)
         buffer = io.BytesIO()
         with figure_style():
-            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            with_plain_texts(self.figure).savefig(
+                buffer, format="svg", metadata={"Date": None, "Creator": None}
+            )
         return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -26,7 +26,7 @@ from artneuro.report.roles_interventions import (
     token_table,
 )
 from artneuro.report.style import count
-from artneuro.weights.effects import NO_ROLE, PARTITION, ROLES
+from artneuro.weights.roles import NO_ROLE, PARTITION, ROLES
 
 # Neurons that a table lists.
 LISTED = 30

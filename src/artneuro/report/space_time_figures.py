@@ -258,7 +258,7 @@ def draw_projections(projections: pl.DataFrame, chosen: pl.DataFrame) -> Figure:
                 axis.scatter(
                     part["truth"], part["value"], s=5, lw=0, alpha=0.5, color=colour,
                     rasterized=len(part) > FEW,
-                    label=f"{_plain(name_of(kind))} ({'–' if rho is None else f'{rho:.2f}'})",
+                    label=f"{name_of(kind)} ({'–' if rho is None else f'{rho:.2f}'})",
                 )  # fmt: skip
             where = neuron_name(row["layer"], row["neuron"])
             axis.set_title(f"{row['entities']}: {where}, {row['weights']}")
@@ -287,10 +287,8 @@ def draw_pinned(pinned: pl.DataFrame) -> Figure:
             tokens = own["token_text"].unique(maintain_order=True).to_list()
             for colour, token in zip(COLOURS, tokens, strict=False):
                 part = own.filter(pl.col("token_text") == token)
-                upper.plot(
-                    part["setting"], part["probability"], color=colour, label=_plain(repr(token))
-                )
-            upper.set_title(_plain(name if len(name) < 30 else f"{name[:28]}…"))
+                upper.plot(part["setting"], part["probability"], color=colour, label=repr(token))
+            upper.set_title(name if len(name) < 30 else f"{name[:28]}…")
             upper.legend(fontsize=7)
             others = rows.filter(pl.col("control")).select("neuron", "setting", "divergence")
             for place, part in enumerate(others.unique().partition_by("neuron")):
@@ -306,11 +304,6 @@ def draw_pinned(pinned: pl.DataFrame) -> Figure:
         axes[1, 0].set_ylabel("divergence, nats")
         axes[1, 0].legend()
     return figure
-
-
-def _plain(text: str) -> str:
-    """Text of a model or an entity, which is no formula even between two dollars."""
-    return text.replace("$", r"\$")
 
 
 def _hide_rest(axes: np.ndarray, used: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import polars as pl
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from artneuro.core.artifacts import atomic_path
 from artneuro.core.errors import DataError
@@ -31,6 +34,7 @@ COLOURS = (
     "#2f6db3", "#d27d1e", "#2f8f6b", "#8a5bb5", "#b8456b", "#7a7320", "#2a9db0", "#6b4a2f",
 )  # fmt: skip
 GREY = "#8a8a8a"
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def name_of(identifier: str) -> str:
@@ -106,6 +110,33 @@ def figure_style() -> Iterator[None]:
         yield
 
 
+def with_plain_texts(figure: Figure) -> Figure:
+    """The same figure, in which no name is a formula: texts show as they are, whatever they hold.
+
+    Matplotlib takes what stands between two dollars for a formula, and fails where it is none.
+    Characters that XML cannot hold are replaced. What the library writes itself (the powers at a
+    logarithmic axis) stays as it is.
+    """
+    formulas: set[int] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formulas.add(id(axis.offsetText))
+            kinds = (
+                (axis.get_major_ticks(), axis.get_major_formatter()),
+                (axis.get_minor_ticks(), axis.get_minor_formatter()),
+            )
+            for ticks, formatter in kinds:
+                if not isinstance(formatter, FixedFormatter | FuncFormatter):
+                    formulas |= {id(t) for tick in ticks for t in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if id(text) not in formulas:
+            text.set_parse_math(False)
+            if _NO_XML.search(text.get_text()):
+                text.set_text(_NO_XML.sub("\ufffd", text.get_text()))
+    return figure
+
+
 def save(figure: Figure, output: str | Path) -> None:
     """Write a figure as SVG, PNG or PDF: the same figure gives the same bytes.
 
@@ -127,5 +158,5 @@ def save(figure: Figure, output: str | Path) -> None:
             fix="let the name end in .svg, .png or .pdf",
         )
     FigureCanvasAgg(figure)
-    with atomic_path(output) as temporary:
-        figure.savefig(temporary, format=suffix, metadata=metadata[suffix])
+    with figure_style(), atomic_path(output) as temporary:
+        with_plain_texts(figure).savefig(temporary, format=suffix, metadata=metadata[suffix])

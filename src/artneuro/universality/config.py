@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from artneuro.core.config import Name, Section
+from artneuro.core.config import MOST_JOBS, JobCount, Name, Section
 from artneuro.universality.explanations_config import ExplanationsConfig
 
 
@@ -21,7 +22,7 @@ class GroupConfig(Section):
         description="reference: the reference against every other model. all: every model against "
         "every other one, from the same forward passes.",
     )
-    tiles: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
+    tiles: tuple[JobCount, JobCount] = Field(
         (1, 1),
         description="Into how many ranges the layers of the first and of the second model of a "
         "pair are divided. Each two ranges are a job, so that its memory shrinks.",
@@ -31,8 +32,8 @@ class GroupConfig(Section):
         description="group: one job has all pairs, which share the forward passes. pair: every "
         "pair has jobs of its own.",
     )
-    token_parts: int = Field(
-        1, ge=1, description="Into how many jobs the tokens are divided; their sums are merged."
+    token_parts: JobCount = Field(
+        1, description="Into how many jobs the tokens are divided; their sums are merged."
     )
     memory_mb: int = Field(
         4000, ge=1, description="Memory in MB that the sums and blocks of one job may take."
@@ -42,6 +43,16 @@ class GroupConfig(Section):
     def _distinct(self) -> GroupConfig:
         if len(set(self.members)) < len(self.members):
             raise ValueError(f"a model is named twice: {self.members}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_planned(self) -> GroupConfig:
+        jobs = math.prod(self.tiles) * self.token_parts
+        if jobs > MOST_JOBS:
+            raise ValueError(
+                f"tiles {list(self.tiles)} and token_parts {self.token_parts} make {jobs:,} jobs; "
+                f"{MOST_JOBS:,} are the most"
+            )
         return self
 
     @property

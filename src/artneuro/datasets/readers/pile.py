@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import logging
-import urllib.request
+import re
+import tempfile
+import urllib.parse
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import zstandard
 
-from artneuro.core.errors import ConfigError, DataError, SourceError
+from artneuro.core.errors import DataError, SourceError
+from artneuro.core.sources import pinned_download
 from artneuro.datasets.corpus_config import PilePart
 from artneuro.datasets.readers.base import RawDocument, part_files
 from artneuro.datasets.readers.json_records import parse_json
 
 log = logging.getLogger(__name__)
 
-URL_TIMEOUT_S = 60
+# A line without end would fill the memory.
+MAX_LINE = 1 << 28
+# Of packed bytes, which may stand for 30,000 times as many.
+PIECE = 1 << 11
 
 
 def read_pile(part: PilePart, folder: Path | None) -> Iterator[RawDocument]:
@@ -71,28 +76,40 @@ def _records(part: PilePart, folder: Path | None) -> Iterator[tuple[str, str, An
         for number, record in enumerate(_hub_stream(part)):
             yield f"{part.hub}:{number}", f"{part.hub}, record {number}", record
         return
-    if part.path is not None and part.path.startswith(("https://", "http://")):
-        names = [(part.path.rsplit("/", 1)[-1], part.path)]
-    else:
-        names = [(file.name, str(file.path)) for file in part_files(part, folder)]
-    for name, origin in names:
-        for number, line in _lines(origin):
-            yield f"{name}:{number}", f"{origin}, line {number}", parse_json(line, origin, number)
+    if part.is_remote:
+        address = str(part.path)
+        name = urllib.parse.urlsplit(address).path.rpartition("/")[2] or "download"
+        with tempfile.TemporaryDirectory() as scratch:
+            file = pinned_download(address, part.sha256, name, Path(scratch))
+            yield from _file_records(name, str(file), address)
+        return
+    for found in part_files(part, folder):
+        yield from _file_records(found.name, str(found.path), str(found.path))
 
 
-def _lines(origin: str) -> Iterator[tuple[int, str]]:
-    """Number and text of the lines of a .jsonl, .jsonl.gz or .jsonl.zst file or address."""
+def _file_records(name: str, path: str, origin: str) -> Iterator[tuple[str, str, Any]]:
+    for number, line in _lines(path, origin):
+        yield f"{name}:{number}", f"{origin}, line {number}", parse_json(line, origin, number)
+
+
+def _lines(path: str, origin: str) -> Iterator[tuple[int, str]]:
+    """Number and text of the lines of a .jsonl, .jsonl.gz or .jsonl.zst file."""
     number = 0
     try:
-        with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(_open(origin))
-            if origin.endswith(".zst"):
+        with open(path, "rb") as raw:
+            if path.endswith(".zst"):
                 plain: Any = io.BufferedReader(_ZstdStream(raw))
-            elif origin.endswith(".gz"):
+            elif path.endswith(".gz"):
                 plain = gzip.GzipFile(fileobj=raw)
             else:
                 plain = raw
-            for number, line in enumerate(io.TextIOWrapper(plain, encoding="utf-8"), start=1):
+            text = io.TextIOWrapper(plain, encoding="utf-8")
+            while line := text.readline(MAX_LINE):
+                number += 1
+                if len(line) == MAX_LINE:
+                    raise DataError(
+                        f"the line has {MAX_LINE} characters or more", f"{origin}, line {number}"
+                    )
                 if line.strip():
                     yield number, line
     except (
@@ -130,7 +147,7 @@ class _ZstdStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._plain:
-            self._packed = self._packed or self._raw.read(1 << 17)
+            self._packed = self._packed or self._raw.read(PIECE)
             if not self._packed:
                 if self._frame is not None:
                     raise EOFError("the file ends in the middle of a Zstandard frame")
@@ -147,18 +164,6 @@ class _ZstdStream(io.RawIOBase):
         return count
 
 
-def _open(origin: str) -> IO[bytes]:
-    if origin.startswith("http://"):
-        raise ConfigError("only https addresses are read", origin, "use https or a local file")
-    if origin.startswith("https://"):
-        answer = urllib.request.urlopen(origin, timeout=URL_TIMEOUT_S)
-        if not answer.url.startswith("https://"):
-            answer.close()
-            raise SourceError(f"the address leads to {answer.url}, which is not https", origin)
-        return cast(IO[bytes], answer)
-    return open(origin, "rb")
-
-
 def _hub_stream(part: PilePart) -> Iterator[Any]:
     try:
         import datasets
@@ -168,6 +173,10 @@ def _hub_stream(part: PilePart) -> Iterator[Any]:
             where=f"hub: {part.hub}",
             fix="pip install 'artneuro[hub]', or download the files and use path",
         ) from error
+    if not re.fullmatch(r"[0-9a-f]{40}", part.hub_revision or ""):
+        log.warning(
+            "%s: a later run may read other text; `hub_revision` pins it to a commit", part.hub
+        )
     try:
         yield from datasets.load_dataset(
             part.hub, part.hub_config, split=part.hub_split, revision=part.hub_revision,

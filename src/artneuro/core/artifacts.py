@@ -50,49 +50,83 @@ def _clear_leftovers(final: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+_ROOM = "make room and run again; what was finished before is kept"
+# Errors of the operating system that no code can mend, and what the user can do about each.
+_DISK_PROBLEMS = {
+    errno.ENOSPC: ("the disk is full", _ROOM),
+    errno.EDQUOT: ("the disk quota is used up", _ROOM),
+    errno.EROFS: ("the disk is read-only", "mount it for writing, or run in another folder"),
+    errno.EIO: ("the disk fails", "check the disk; what was finished before is kept"),
+    errno.EACCES: (
+        "this user may not write here",
+        "give this user the right to write, or run in a folder of its own",
+    ),
+}
+
+
+def _disk_problem(error: BaseException, target: Path) -> int | None:
+    """Which of `_DISK_PROBLEMS` an error is of, if of any."""
+    if isinstance(error, OSError) and error.errno is not None:
+        # A file that may not be read is another matter.
+        if error.errno == errno.EACCES and not _is_near(error.filename, target):
+            return None
+        return error.errno if error.errno in _DISK_PROBLEMS else None
+    # Libraries hand on what the system said in errors of their own.
+    said = str(error)
+    codes = (code for code in _DISK_PROBLEMS if code != errno.EACCES)
+    return next((code for code in codes if os.strerror(code) in said), None)
+
+
+def _is_near(name: object, target: Path) -> bool:
+    """Whether a file that an error names lies in the folder of `target`, or is that folder."""
+    folder = Path(os.path.abspath(target.parent))
+    found = Path(os.path.abspath(os.fsdecode(name))) if isinstance(name, str | bytes) else None
+    return found is not None and (found.is_relative_to(folder) or folder.is_relative_to(found))
+
+
 @contextlib.contextmanager
-def _full_disk_named(target: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that says where and what to do."""
+def _disk_problems_named(target: Path) -> Iterator[None]:
+    """Turn errors of the disk into one that says what is wrong, where, and what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC and "No space left" not in str(error):
+    except ArtneuroError:
+        raise
+    except Exception as error:
+        code = _disk_problem(error, target)
+        if code is None:
             raise
-        raise ArtneuroError(
-            "the disk is full",
-            where=f"while writing {target}",
-            fix="make room and run again; what was finished before is kept",
-        ) from error
+        what, fix = _DISK_PROBLEMS[code]
+        raise ArtneuroError(what, where=f"while writing {target}", fix=fix) from error
 
 
 @contextlib.contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write a file to; on success it becomes `target`, else it goes."""
     final = Path(target)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(final)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    try:
-        with _full_disk_named(final):
+    with _disk_problems_named(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(final)
+        try:
             yield temporary
             _fsync(temporary)
             os.replace(temporary, final)
             _fsync(final.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_directory(target: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it replaces `target`, else it goes."""
     final = Path(target)
-    final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     previous = final.with_name(f".{final.name}.{os.getpid()}.old.tmp")
-    _clear_leftovers(final)
-    temporary.mkdir()
-    try:
-        with _full_disk_named(final):
+    with _disk_problems_named(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(final)
+        temporary.mkdir()
+        try:
             yield temporary
             for path in [*temporary.rglob("*"), temporary]:
                 if not path.is_symlink():
@@ -102,9 +136,16 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
                 os.replace(final, previous)
             os.replace(temporary, final)
             _fsync(final.parent)
-    finally:
-        for folder in (temporary, previous):
-            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            for folder in (temporary, previous):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_sidecar(artifact: str | Path) -> None:
+    """Delete the provenance sidecar of `artifact`, if there is one."""
+    path = sidecar_path(artifact)
+    with _disk_problems_named(path):
+        path.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -118,9 +159,28 @@ def write_json(value: Any, path: str | Path) -> None:
     write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
 
 
+class DamagedJsonError(DataError, ValueError):
+    """A file is no JSON. Also a ValueError, for those who know what to do without the file."""
+
+
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    DamagedJsonError
+        If it is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedJsonError(
+            f"not a JSON file ({error})",
+            where=str(path),
+            fix="delete the file and run snakemake again: only it and what follows is rebuilt",
+        ) from error
 
 
 # Parquet has checksums of pages but none of its footer, where one flipped bit renames a column. The

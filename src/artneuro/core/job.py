@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from artneuro.core.artifacts import read_json, sidecar_path, write_json
+from artneuro.core.artifacts import read_json, remove_sidecar, sidecar_path, write_json
 from artneuro.core.errors import ArtneuroError, CodeError
 from artneuro.core.hashing import content_files, sha256_file, sha256_json, sha256_path, size_of
 from artneuro.core.logs import log_to
@@ -51,7 +51,9 @@ class Job:
         self.wildcards, self.threads = snakemake.wildcards, int(snakemake.threads)
         self.cfg: dict = snakemake.params.cfg
         self.code: dict[str, str] = snakemake.params.code
-        self.compute: dict = dict(snakemake.config).get("compute", {})
+        whole = dict(snakemake.config)
+        self.compute: dict = whole.get("compute", {})
+        self.configfiles: list[str] = list(whole.get("configfiles", []))
         self.root = find_root(Path(snakemake.scriptdir))
         self.extra: dict[str, Any] = {}
         self._log_path = snakemake.log[0] if snakemake.log else None
@@ -65,7 +67,7 @@ class Job:
         self.started = _now()
         try:
             for output in self.output:
-                sidecar_path(output).unlink(missing_ok=True)
+                remove_sidecar(output)
             log.info("%s %s", self.rule, dict(self.wildcards))
             check_package(self.root)
             # Before the work, so that an input that changes during it does not pass the audit.
@@ -86,7 +88,7 @@ class Job:
         except BaseException as problem:
             # Snakemake deletes the outputs of a job that fails, but knows nothing of sidecars.
             for output in self.output:
-                sidecar_path(output).unlink(missing_ok=True)
+                remove_sidecar(output)
             self._log_error(problem)
             raise
         log.info("%s done in %.1f s", self.rule, (_now() - self.started).total_seconds())
@@ -101,6 +103,7 @@ class Job:
             "rule": self.rule,
             "wildcards": {k: str(v) for k, v in self.wildcards.items()},
             "config": self.cfg,
+            "configfiles": self.configfiles,
             "code": self.code,
             "inputs": self.inputs,
             "git": git_state(self.root),

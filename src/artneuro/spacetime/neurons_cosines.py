@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-import zarr
 from scipy import integrate, linalg, special
 
 from artneuro.core.errors import DataError
 from artneuro.models.info import ModelShape
+from artneuro.spacetime.directions import read_direction_arrays
 from artneuro.weights.families import family_of
 from artneuro.weights.neighbours import unit_rows
 from artneuro.weights.preprocessing import centre_rows, iterate_processed_mlp
@@ -75,17 +74,13 @@ def read_directions(path: str | Path, layers: tuple[int, ...]) -> Directions:
     DataError
         If it cannot be read, or has other layers.
     """
+    (coef, mean, scale), attributes = read_direction_arrays(path, ("coef", "mean", "scale"))
     try:
-        group = zarr.open_group(str(path), mode="r")
-        coef, mean, scale = (
-            np.asarray(group[name], dtype=np.float64) for name in ("coef", "mean", "scale")
-        )
-        attributes: dict[str, Any] = dict(group.attrs)
         found = Directions(
             layers, tuple(attributes["target_names"]), coef, mean, scale,
             tuple(float(p) for p in attributes["penalties"]), int(attributes["best_layer"]),
         )  # fmt: skip
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise DataError(
             f"cannot read the probes' directions ({error})",
             where=str(path),

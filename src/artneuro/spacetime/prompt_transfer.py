@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import zarr
 
 from artneuro.core.artifacts import write_table
 from artneuro.core.errors import ConfigError, DataError
 from artneuro.spacetime.data import SITE, EntityActivations, load_entity_activations
+from artneuro.spacetime.directions import read_direction_arrays
 from artneuro.spacetime.metrics import r_squared, score_targets
 from artneuro.spacetime.proximity import proximity_errors
 
@@ -238,18 +238,8 @@ def _common_test(prompts: Sequence[_Prompt], where: str) -> np.ndarray:
 
 def _load(files: PromptFiles, entities: Path) -> _Prompt:
     data = load_entity_activations(files.activations, files.rows, files.sequences, entities)
-    try:
-        group = zarr.open_group(str(files.directions), mode="r")
-        coef, intercept = (
-            np.asarray(group[name], dtype=np.float64) for name in ("coef", "intercept")
-        )
-        best, names = group.attrs["best_layer"], group.attrs["target_names"]
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"cannot read the probes' directions ({error})",
-            where=str(files.directions),
-            fix="delete it and run snakemake again",
-        ) from error
+    (coef, intercept), attributes = read_direction_arrays(files.directions, ("coef", "intercept"))
+    best, names = attributes.get("best_layer"), attributes.get("target_names")
     shape = (data.n_layers, data.store.units(SITE), len(data.target_names))
     if coef.shape != shape or names != list(data.target_names) or best not in data.layers:
         raise DataError(

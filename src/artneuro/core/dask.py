@@ -1,58 +1,205 @@
-"""The one place that starts Dask."""
+"""The one place that starts Dask, and that waits for what it computes."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, wait
+from typing import Any, TypeVar, cast
 
-from distributed import Client, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster
 
 from artneuro.core.config import DaskConfig
-from artneuro.core.errors import ConfigError
+from artneuro.core.dask_tasks import Place, code_identity, run_task
+from artneuro.core.errors import ComputeError, ConfigError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Workers share the job's cores, so each keeps to one thread (two on a busy machine were slower).
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# How often to look for workers while no task ends.
+CHECK_SECONDS = 5.0
+
+
+class Workers:
+    """A connection to Dask's workers.
+
+    Attributes
+    ----------
+    client : Client
+        Connected to the scheduler.
+    """
+
+    def __init__(self, client: Client, config: DaskConfig, cluster: Any = None) -> None:
+        self.client = client
+        self._config, self._cluster = config, cluster
+        self._alone_since: float | None = None
+
+    def check(self) -> int:
+        """How many workers there are.
+
+        Raises
+        ------
+        ComputeError
+            If the scheduler is gone, or there has been no worker for too long.
+        ConfigError
+            If Slurm refuses the worker jobs.
+        """
+        try:
+            n = len(self.client.nthreads())
+        except Exception as error:  # closed and timed out connections raise several kinds
+            raise self._scheduler_lost() from error
+        if n:
+            self._alone_since = None
+            return n
+        if self._cluster is not None and (problem := self._cluster.problem()) is not None:
+            raise problem
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+        waited, limit = now - self._alone_since, 60 * self._config.wait_minutes
+        if waited < limit:
+            return 0
+        state = f": {found}" if self._cluster and (found := self._cluster.state()) else ""
+        raise ComputeError(
+            f"no Dask worker has been there for {limit / 60:g} minutes{state}",
+            where="compute.dask",
+            fix=_NO_WORKERS[self._config.kind],
+        )
+
+    def map(
+        self, work: Callable[..., T], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, T]]:
+        """Yield the number of each task and what `work(*task)` returned, in the order they end.
+
+        A task whose worker is lost, with it or with its result, runs again on another one.
+
+        Raises
+        ------
+        ComputeError, ConfigError
+            As `check` does, or if a task took several workers with it.
+        Exception
+            What a task raised.
+        """
+        done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        # Processes of this job start from the same files a moment later.
+        here = {} if self._config.kind == "local" else code_identity()
+        folder = os.getcwd()
+        numbers: dict[Any, int] = {}
+        futures: dict[Any, Future] = {}
+        for number, task in enumerate(tasks):
+            # Not pure: two tasks with equal arguments are still two.
+            future = self.client.submit(run_task, work, task, here, folder, pure=False)
+            numbers[future.key], futures[future.key] = number, future
+            future.add_done_callback(done.put)
+        places: dict[Place, int] = {}
+        while futures:
+            try:
+                future = done.get(timeout=CHECK_SECONDS)
+            except queue.Empty:
+                self.check()
+                continue
+            place, found = self._result(future)
+            places[place] = places.get(place, 0) + 1
+            futures.pop(future.key).release()
+            yield numbers[future.key], found
+        _log_places(places)
+
+    def _result(self, future: Future) -> Any:
+        # Not future.result(): where the worker is lost that holds the result, the task runs again,
+        # and there may be nothing left to run it.
+        loop = cast(Any, self.client.loop).asyncio_loop
+        got = asyncio.run_coroutine_threadsafe(self.client.gather(future, asynchronous=True), loop)
+        try:
+            while not wait([got], CHECK_SECONDS).done:
+                self.check()
+            return got.result()
+        except KilledWorker as error:
+            raise ComputeError(
+                f"a task is given up, as {error.allowed_failures + 1} Dask workers died of it or "
+                f"with it, the last one being {error.last_worker.name}",
+                where="compute.dask",
+                fix="give workers more memory (compute.dask.slurm.memory, or mem_mb of the rule); "
+                "if they were killed for another reason, run snakemake again",
+            ) from error
+        except (CancelledError, OSError) as error:
+            if future.status == "error":  # the task's own
+                raise
+            raise self._scheduler_lost() from error
+        finally:
+            got.cancel()
+
+    def _scheduler_lost(self) -> ComputeError:
+        address = self.client.scheduler.address if self.client.scheduler else "?"
+        return ComputeError(
+            f"the connection to Dask's scheduler at {address} is lost",
+            where="compute.dask",
+            fix="look why the scheduler has ended, then run snakemake again",
+        )
+
+
+_NO_WORKERS = {
+    "local": "look for the reason above in this log; memory is the most common one",
+    "address": "start workers of that scheduler, or wait longer (compute.dask.wait_minutes)",
+    "slurm": "ask for fewer or smaller worker jobs (compute.dask.slurm), or wait longer "
+    "(compute.dask.wait_minutes); squeue says why jobs are waiting",
+}
 
 
 @contextlib.contextmanager
-def dask_client(config: DaskConfig, threads: int) -> Iterator[Client]:
-    """Yield a connected Dask client and shut down what was started for it.
+def dask_workers(config: DaskConfig, threads: int) -> Iterator[Workers]:
+    """Yield a connection to Dask's workers, and shut down what was started for it.
 
     Parameters
     ----------
     config : DaskConfig
         Local processes, a scheduler's address, or workers as Slurm jobs.
     threads : int
-        Cores of the job; the number of workers where the config names none.
+        Cores of the job; the number of local workers where the config names none.
 
     Raises
     ------
     ConfigError
-        If the kind is `address` without one, or dask-jobqueue is not installed for `slurm`.
+        If the kind is `address` without one, or dask-jobqueue or Slurm is not there for `slurm`.
+    ComputeError
+        If there is no scheduler at the address.
     """
     with contextlib.ExitStack() as stack:
+        cluster = None
         if config.kind == "address":
-            if not config.address:
-                raise ConfigError(
-                    "dask.kind is 'address' but no address is given",
-                    where="compute.dask.address",
-                    fix="give the scheduler's address, such as tcp://10.0.0.1:8786",
-                )
-            client = stack.enter_context(Client(config.address))
+            client = stack.enter_context(_client_of_address(config))
+        elif config.kind == "slurm":
+            cluster = stack.enter_context(_slurm_cluster(config))
+            client = stack.enter_context(Client(cluster))
         else:
-            slurm = config.kind == "slurm"
-            cluster = _slurm_cluster(config) if slurm else _local_cluster(config, threads)
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
-        log.info(
-            "Dask: %d workers, dashboard at %s",
-            len(client.scheduler_info(n_workers=-1)["workers"]),
-            client.dashboard_link,
+            local = stack.enter_context(_local_cluster(config, threads))
+            client = stack.enter_context(Client(local))
+        log.info("Dask: dashboard at %s", client.dashboard_link)
+        yield Workers(client, config, cluster)
+
+
+def _client_of_address(config: DaskConfig) -> Client:
+    if not config.address:
+        raise ConfigError(
+            "dask.kind is 'address' but no address is given",
+            where="compute.dask.address",
+            fix="give the scheduler's address, such as tcp://10.0.0.1:8786",
         )
-        yield client
+    try:
+        return Client(config.address)
+    except (OSError, ValueError, TypeError) as error:
+        raise ComputeError(
+            f"no Dask scheduler answers at {config.address} ({error})",
+            where="compute.dask.address",
+            fix="start one there with 'dask scheduler', or correct the address",
+        ) from error
 
 
 def _local_cluster(config: DaskConfig, threads: int) -> LocalCluster:
@@ -77,27 +224,31 @@ def _local_cluster(config: DaskConfig, threads: int) -> LocalCluster:
                 os.environ[name] = value
 
 
-def _slurm_cluster(config: DaskConfig):
+def _slurm_cluster(config: DaskConfig) -> contextlib.AbstractContextManager:
     try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError as error:
+        from artneuro.core.dask_slurm import slurm_cluster
+    except ModuleNotFoundError as error:
+        if error.name != "dask_jobqueue":
+            raise
         raise ConfigError(
             "dask.kind is 'slurm' but dask-jobqueue is not installed",
             where="compute.dask.kind",
             fix="pip install 'artneuro[slurm]'",
         ) from error
-    slurm = config.slurm
-    cluster = SLURMCluster(
-        queue=slurm.partition,
-        account=slurm.account,
-        cores=slurm.cores,
-        processes=slurm.cores,
-        memory=slurm.memory,
-        walltime=slurm.walltime,
-        interface=slurm.interface,
-        job_extra_directives=slurm.extra_directives,
-        security=True,
-        job_script_prologue=[f"export {name}=1" for name in ONE_THREAD],
-    )
-    cluster.scale(jobs=config.workers or 1)
-    return cluster
+    return slurm_cluster(config, ONE_THREAD)
+
+
+def _log_places(places: dict[Place, int]) -> None:
+    """Say where tasks ran, and warn of processors that may round differently."""
+    hosts: dict[str, int] = {}
+    for place, n in places.items():
+        hosts[place.host] = hosts.get(place.host, 0) + n
+    log.info("Dask: tasks ran on %s", ", ".join(f"{h} ({n})" for h, n in sorted(hosts.items())))
+    kinds = sorted({place.processor for place in places})
+    if len(kinds) > 1:
+        log.warning(
+            "Dask: workers use kernels for different processors (%s), so that the last bits of "
+            "numbers may depend on which worker ran a task; ask for one kind of node (such as "
+            "compute.dask.slurm.extra_directives: [--constraint=...])",
+            "; ".join(kinds),
+        )

@@ -31,7 +31,7 @@ def run_tasks(
     Parameters
     ----------
     work : callable
-        A function of a module; runs on the workers.
+        A function of a module; runs on the workers, in the working directory of the job.
     tasks : sequence of tuple
         Small arguments, such as paths and numbers.
     dask : DaskConfig
@@ -40,27 +40,27 @@ def run_tasks(
         Cores of the job.
     label : str
         Name of the progress lines.
+
+    Raises
+    ------
+    ConfigError, ComputeError
+        If there are no workers (`artneuro.core.dask.dask_workers`) or they were lost.
+    Exception
+        What a task raised.
     """
     if dask.kind == "local" and (dask.workers or threads) == 1:
         return _run_here(work, tasks, label)
 
     # Seconds of imports that jobs of one core do without.
-    from distributed import as_completed
-
-    from artneuro.core.dask import dask_client
+    from artneuro.core.dask import dask_workers
 
     parts: dict[int, T] = {}
-    with dask_client(dask, threads) as client:
-        # Not pure: two tasks with equal arguments are still two.
-        futures = {
-            client.submit(work, *task, pure=False): place for place, task in enumerate(tasks)
-        }
+    with dask_workers(dask, threads) as workers:
         counter = Progress(label, len(tasks), "tasks", log)
-        for future, part in as_completed(futures, with_results=True, raise_errors=True):
-            parts[futures[future]] = part
-            future.release()
+        for number, part in workers.map(work, tasks):
+            parts[number] = part
             counter.add(1)
-    return [parts[place] for place in range(len(tasks))]
+    return [parts[number] for number in range(len(tasks))]
 
 
 def _run_here(work: Callable[..., T], tasks: Sequence[tuple[Any, ...]], label: str) -> list[T]:

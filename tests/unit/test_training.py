@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,20 @@ def train(corpus: Path, folder: Path, seed: int = 0, **values) -> pl.DataFrame:
 
 
 # The tokenizer
+
+
+@pytest.mark.parametrize("content", [b"", b'{"version": "1.0"', b"\xff\xfe", None])
+def test_a_damaged_tokenizer_is_named(corpus: Path, tmp_path: Path, content: bytes | None):
+    shutil.copytree(corpus / "tokenizer", tmp_path / "tokenizer")
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.write_bytes(content) if content is not None else file.unlink()
+    with pytest.raises(ModelError, match="cannot load the tokenizer") as caught:
+        tokenize_documents(
+            recipe(), corpus / "documents.parquet", tmp_path / "tokenizer", tmp_path / "out"
+        )
+    assert str(file) in str(caught.value)
+    assert "delete the folder and run snakemake again" in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_tokenizer_is_the_same_each_time_and_on_any_number_of_threads(corpus, tmp_path):

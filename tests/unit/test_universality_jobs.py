@@ -451,6 +451,15 @@ def test_what_a_job_cannot_do_is_told_before_it_starts(folder, tmp_path):
         run_job(tmp_path / "narrow", tmp_path, group_of())
 
 
+@pytest.mark.parametrize(
+    "division", [{"token_parts": 10**9}, {"tiles": (10**9, 1)}, {"tiles": (40, 26)}]
+)
+def test_more_jobs_than_can_be_planned_are_refused(division):
+    group_of(tiles=(40, 25))
+    with pytest.raises(ValueError, match=f"(?s){next(iter(division))}.*1,?000"):
+        group_of(**division)
+
+
 # --- plans ---------------------------------------------------------------------------------------
 
 

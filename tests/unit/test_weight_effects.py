@@ -13,9 +13,10 @@ from artneuro.datasets.tokenizer import load_tokenizer
 from artneuro.models.info import read_model_info
 from artneuro.weights import vocabulary_effects
 from artneuro.weights.config import WeightsConfig
-from artneuro.weights.effects import measure_effects, read_outputs, roles_of
+from artneuro.weights.effects import measure_effects, read_outputs
 from artneuro.weights.neighbours import Antipodes, nearest_rows, unit_rows
 from artneuro.weights.preprocessing import iterate_processed_mlp, read_processed_unembedding
+from artneuro.weights.roles import roles_of
 from artneuro.weights.token_properties import NAMES, explained_share, property_table
 from artneuro.weights.vocabulary_effects import effect_statistics
 from tests.tiny_models import make_model, write_info

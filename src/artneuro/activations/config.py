@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from artneuro.core.config import Section
+from artneuro.core.config import JobCount, Name, Section
 from artneuro.core.errors import ConfigError
 from artneuro.models.sites import parse_site
 
@@ -51,6 +51,17 @@ class ActivationsConfig(Section):
         8, ge=0, description="Random rows that are computed again after the dump and compared."
     )
     seed: int = Field(0, ge=0, description="Seed of the choice of the rows to check.")
+
+    jobs: JobCount | dict[Name, JobCount] = Field(
+        1,
+        description="Jobs that share the dump of one model on one dataset, each on a GPU of its "
+        "own where GPUs are asked for: for all models, or by name of the model (others have 1). "
+        "The store is the same; a change dumps the model anew.",
+    )
+
+    def jobs_of(self, model: str) -> int:
+        """Jobs that share the dump of a model."""
+        return self.jobs if isinstance(self.jobs, int) else self.jobs.get(model, 1)
 
     @field_validator("sites")
     @classmethod

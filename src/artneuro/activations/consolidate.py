@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from artneuro.activations.parts import PartFolder
+from artneuro.activations.parts import PartFiles
 from artneuro.activations.plan import Part
 from artneuro.activations.store import ATTRIBUTES
 from artneuro.core.artifacts import read_json, write_json
@@ -45,7 +45,7 @@ def divide_rows(n_rows: int, row_bytes: int, shard_mb: int) -> Shards:
 
 def write_store(
     folder: Path,
-    parts: PartFolder,
+    parts: PartFiles,
     plan: Sequence[Part],
     n_rows: int,
     *,
@@ -105,7 +105,7 @@ def _codecs(level: int) -> list[Any]:
 
 
 def _collect(
-    parts: PartFolder, plan: Sequence[Part], site: str, layer: int, start: int, stop: int
+    parts: PartFiles, plan: Sequence[Part], site: str, layer: int, start: int, stop: int
 ) -> np.ndarray:
     """Rows start to stop of a site at a layer, from the parts that have some of them."""
     values = np.empty((stop - start, parts.layout.units[site]), dtype=parts.layout.numpy_dtype)

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,126 @@ def dump_activations(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    task = read_task(config, model_info, tokens, sequences, labels)
+    table, layout, plan = task.rows, task.layout, task.plan
+
+    lm = load_model(weights, dtype, device, trust_remote_code)
+    identity = identity_of(config, task, lm, aggregation)
+    fingerprint = sha256_json(fingerprint_of(identity, task, code))
+    parts = PartFolder(work, fingerprint, layout)
+    computed = compute_parts(config, task, lm, plan, parts, aggregation)
+
+    started = time.perf_counter()
+    with atomic_directory(store) as folder:
+        write_store(
+            folder,
+            parts,
+            plan,
+            table.height,
+            shard_mb=config.shard_mb,
+            compression_level=config.compression_level,
+            attributes=store_attributes(identity, task, tokenizer),
+        )
+        store_seconds = time.perf_counter() - started
+        error = check_store(
+            open_store(folder),
+            lm,
+            task.tokens,
+            table,
+            aggregation=aggregation,
+            n_check=config.check_rows,
+            seed=config.seed,
+        )
+        write_table(table, rows)
+    shutil.rmtree(work)
+    facts = DumpFacts(
+        device=str(lm.device),
+        compute_dtype=lm.dtype,
+        n_rows=table.height,
+        **computed,
+        store_seconds=round(store_seconds, 3),
+        check_error=error,
+    )
+    log.info("stored %d rows: %s", table.height, dataclasses.asdict(facts))
+    return facts
+
+
+@dataclass(frozen=True)
+class DumpTask:
+    """What a dump has to do, as its inputs and settings say; no model is loaded for it.
+
+    Attributes
+    ----------
+    info : ModelInfo
+        What `model.json` says.
+    tokens : ndarray, shape (n_sequences, n_ctx)
+        Token ids.
+    rows : DataFrame
+        The row table.
+    layout : Layout
+        What a row holds.
+    plan : list of Part
+        The whole work.
+    prefix : int
+        First tokens that are run once, from `shared_prefix`.
+    """
+
+    info: ModelInfo
+    tokens: np.ndarray
+    rows: pl.DataFrame
+    layout: Layout
+    plan: list[Part]
+    prefix: int
+
+
+def compute_parts(
+    config: ActivationsConfig,
+    task: DumpTask,
+    lm: LanguageModel,
+    plan: list[Part],
+    parts: PartFolder,
+    aggregation: Aggregation,
+) -> dict[str, Any]:
+    """Compute those parts of a plan, which may be a share of the task's, that are not there yet.
+
+    Returns
+    -------
+    dict
+        `n_tokens`, `n_prefix`, `n_parts`, `n_resumed`, `forward_seconds`, `tokens_per_second`: see
+        `DumpFacts`.
+    """
+    todo = [part for part in plan if not parts.is_whole(part.number, len(part.rows))]
+    if len(todo) < len(plan):
+        log.info("going on: %d of %d parts are done", len(plan) - len(todo), len(plan))
+    n_tokens = count_tokens(todo)
+    counter = Progress("forward pass", n_tokens, "tokens", log)
+    started = time.perf_counter()
+    extract_parts(
+        lm,
+        task.tokens,
+        task.rows,
+        todo,
+        parts,
+        aggregation=aggregation,
+        gather_tokens=config.batch_tokens,
+        prefix=task.prefix,
+        on_batch=counter.add,
+    )
+    seconds = time.perf_counter() - started
+    return {
+        "n_tokens": count_tokens(plan),
+        "n_prefix": task.prefix,
+        "n_parts": len(plan),
+        "n_resumed": len(plan) - len(todo),
+        "forward_seconds": round(seconds, 3),
+        "tokens_per_second": round(n_tokens / seconds, 1),
+    }
+
+
+def read_task(
+    config: ActivationsConfig, model_info: Path, tokens: Path, sequences: Path, labels: Path
+) -> DumpTask:
+    """Read the inputs of a dump and plan it; arguments and errors as in `dump_activations`."""
     info = read_model_info(model_info)
     ids = read_tokens(tokens)
     table = build_rows(
@@ -163,120 +283,43 @@ def dump_activations(
     units = {site: units_of(site, info.shape, ids.shape[1]) for site in config.sites}
     layout = Layout(units, layers, config.dtype)
     plan = plan_dump(config, layout, table, ids.shape[1])
-    prefix = shared_prefix(ids, table, plan, layout.units)
+    return DumpTask(info, ids, table, layout, plan, shared_prefix(ids, table, plan, units))
 
-    lm = load_model(weights, dtype, device, trust_remote_code)
-    identity = _identity(config, layout, info, lm, aggregation)
-    fingerprint = sha256_json(
-        {
-            **identity,
-            "rows": _hash(table),
-            "tokens": _hash_tokens(ids),
-            "code": dict(code or {}),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "threads": torch.get_num_threads(),
-        }
-    )
-    parts = PartFolder(work, fingerprint, layout)
-    todo = [part for part in plan if not parts.is_whole(part.number, len(part.rows))]
-    if len(todo) < len(plan):
-        log.info("going on: %d of %d parts are done", len(plan) - len(todo), len(plan))
 
-    n_tokens = count_tokens(todo)
-    counter = Progress("forward pass", n_tokens, "tokens", log)
-    started = time.perf_counter()
-    extract_parts(
-        lm,
-        ids,
-        table,
-        todo,
-        parts,
-        aggregation=aggregation,
-        gather_tokens=config.batch_tokens,
-        prefix=prefix,
-        on_batch=counter.add,
-    )
-    forward_seconds = time.perf_counter() - started
-
-    started = time.perf_counter()
-    with atomic_directory(store) as folder:
-        write_store(
-            folder,
-            parts,
-            plan,
-            table.height,
-            shard_mb=config.shard_mb,
-            compression_level=config.compression_level,
-            attributes={
-                **identity,
-                "n_rows": table.height,
-                "tokenizer": tokenizer,
-                "rounding": ROUNDING[config.dtype],
-            },
-        )
-        store_seconds = time.perf_counter() - started
-        error = check_store(
-            open_store(folder),
-            lm,
-            ids,
-            table,
-            aggregation=aggregation,
-            n_check=config.check_rows,
-            seed=config.seed,
-        )
-        write_table(table, rows)
-    shutil.rmtree(work)
-    facts = DumpFacts(
-        device=str(lm.device),
-        compute_dtype=lm.dtype,
-        n_rows=table.height,
-        n_tokens=count_tokens(plan),
-        n_prefix=prefix,
-        n_parts=len(plan),
-        n_resumed=len(plan) - len(todo),
-        forward_seconds=round(forward_seconds, 3),
-        tokens_per_second=round(n_tokens / forward_seconds, 1),
-        store_seconds=round(store_seconds, 3),
-        check_error=error,
-    )
-    log.info("stored %d rows: %s", table.height, dataclasses.asdict(facts))
-    return facts
+def rows_of_part(config: ActivationsConfig, layout: Layout) -> int:
+    """Rows that fill half of the write buffer."""
+    return max(1, (config.buffer_mb << 20) // 2 // layout.row_bytes)
 
 
 def plan_dump(
     config: ActivationsConfig, layout: Layout, rows: pl.DataFrame, n_ctx: int
 ) -> list[Part]:
     """The parts of a dump: see `artneuro.activations.plan.make_plan`."""
-    half = (config.buffer_mb << 20) // 2
     widest = max(layout.units.values()) * layout.itemsize
     return make_plan(
         rows["sequence"].to_numpy(),
         rows["end"].to_numpy(),
         n_ctx,
         config.batch_tokens,
-        max(1, half // layout.row_bytes),
+        rows_of_part(config, layout),
         divide_rows(rows.height, widest, config.shard_mb).shard_rows,
     )
 
 
-def count_tokens(parts: list[Part]) -> int:
+def count_tokens(parts: Sequence[Part]) -> int:
     """Tokens that are run for parts, padding included."""
     return sum(len(b.sequences) * b.width for part in parts for b in part.batches)
 
 
-def _identity(
-    config: ActivationsConfig,
-    layout: Layout,
-    info: ModelInfo,
-    lm: LanguageModel,
-    aggregation: str,
+def identity_of(
+    config: ActivationsConfig, task: DumpTask, lm: LanguageModel, aggregation: str
 ) -> dict[str, Any]:
-    """Everything but the tokens that the stored numbers depend on."""
+    """Everything but the tokens that the stored numbers depend on, as plain values."""
+    layout = task.layout
     return {
         "format": FORMAT,
-        "model_sha256": info.sha256,
-        "architecture": info.shape.architecture,
+        "model_sha256": task.info.sha256,
+        "architecture": task.info.shape.architecture,
         "layers": list(layout.layers),
         "units": layout.units,
         "dtype": layout.dtype,
@@ -287,6 +330,31 @@ def _identity(
         "batch_tokens": config.batch_tokens,
         "buffer_mb": config.buffer_mb,
         "shard_mb": config.shard_mb,
+    }
+
+
+def fingerprint_of(
+    identity: Mapping[str, Any], task: DumpTask, code: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Everything that finished parts depend on: those of another one are of no use."""
+    return {
+        **identity,
+        "rows": _hash(task.rows),
+        "tokens": _hash_tokens(task.tokens),
+        "code": dict(code or {}),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def store_attributes(identity: Mapping[str, Any], task: DumpTask, tokenizer: str) -> dict[str, Any]:
+    """What a store says about itself."""
+    return {
+        **identity,
+        "n_rows": task.rows.height,
+        "tokenizer": tokenizer,
+        "rounding": ROUNDING[task.layout.dtype],
     }
 
 

@@ -108,7 +108,7 @@ def extract_parts(
                 at += len(batch.rows)
                 on_batch(len(batch.sequences) * batch.width)
             if cuda:
-                for i in range(torch.cuda.device_count()):
+                for i in lm.gpus:
                     with torch.cuda.device(i):
                         event = torch.cuda.Event()
                         event.record()

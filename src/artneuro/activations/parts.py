@@ -13,7 +13,8 @@ import shutil
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import torch
 
 from artneuro.core.artifacts import atomic_path, read_json, write_json
 from artneuro.core.errors import StoreError
-from artneuro.models.loading import DTYPES
+from artneuro.models.devices import DTYPES
 
 log = logging.getLogger(__name__)
 
@@ -107,61 +108,35 @@ def not_finite(bits: np.ndarray, dtype: str) -> np.ndarray:
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
 
-class PartFolder:
-    """The folder of finished parts, bound to one model, row table and config.
+class PartFiles:
+    """Finished parts to read, wherever they lie.
 
     Parameters
     ----------
-    folder : Path
-        Beside the output of the job, because Snakemake deletes the outputs of a failed job.
-    fingerprint : str
-        Hash of everything that the parts depend on; parts of another one are deleted.
     layout : Layout
+    folders : mapping of int to Path
+        The folder of each part, by its number.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, layout: Layout) -> None:
-        self.folder, self.layout = folder, layout
-        note = folder / FINGERPRINT
-        if folder.exists() and not (note.exists() and read_json(note) == fingerprint):
-            log.warning("%s holds parts of another run: they are deleted", folder)
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".*.tmp"):
-            stale.unlink()
-        if not note.exists():
-            write_json(fingerprint, note)
+    def __init__(self, layout: Layout, folders: Mapping[int, Path]) -> None:
+        self.layout, self._folders = layout, folders
 
     def path(self, number: int) -> Path:
         """File of a part."""
-        return self.folder / f"part-{number:06d}.bin"
+        return self._folders[number] / f"part-{number:06d}.bin"
 
     def is_whole(self, number: int, n_rows: int) -> bool:
-        """Whether a part is there with the right size and checksum; a damaged one is deleted."""
+        """Whether a part is there with the right size and checksum."""
         path = self.path(number)
-        if not path.exists():
-            return False
         size = n_rows * self.layout.row_bytes
-        if path.stat().st_size == size + FOOTER.size and self._crc(path, size):
-            return True
-        log.warning("%s is damaged: it is computed again", path)
-        path.unlink()
-        return False
-
-    @staticmethod
-    def _crc(path: Path, size: int) -> bool:
+        if not path.exists() or path.stat().st_size != size + FOOTER.size:
+            return False
         crc = 0
         with open(path, "rb") as handle:
             while size > 0:
                 piece = handle.read(min(size, 1 << 22))
                 crc, size = zlib.crc32(piece, crc), size - len(piece)
             return handle.read() == FOOTER.pack(crc)
-
-    def write(self, number: int, bits: np.ndarray) -> None:
-        """Write a part."""
-        with atomic_path(self.path(number)) as temporary, open(temporary, "wb") as handle:
-            data = bits.data.cast("B")
-            handle.write(data)
-            handle.write(FOOTER.pack(zlib.crc32(data)))
 
     def read(self, number: int, n_rows: int, site: str, layer: int) -> np.ndarray:
         """Rows of a site at a layer's index: shape (n_rows, unit), as stored."""
@@ -178,6 +153,47 @@ class PartFolder:
             offset=at * self.layout.itemsize,
         )
         return values.reshape(n_rows, self.layout.units[site])
+
+
+class PartFolder(PartFiles):
+    """The folder of a job's finished parts, bound to one model, row table and config.
+
+    Parameters
+    ----------
+    folder : Path
+        Beside the output of the job, because Snakemake deletes the outputs of a failed job.
+    fingerprint : str
+        Hash of everything that the parts depend on; parts of another one are deleted.
+    layout : Layout
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, layout: Layout) -> None:
+        super().__init__(layout, defaultdict(lambda: folder))
+        self.folder = folder
+        note = folder / FINGERPRINT
+        if folder.exists() and not (note.exists() and read_json(note) == fingerprint):
+            log.warning("%s holds parts of another run: they are deleted", folder)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(".*.tmp"):
+            stale.unlink()
+        if not note.exists():
+            write_json(fingerprint, note)
+
+    def is_whole(self, number: int, n_rows: int) -> bool:
+        """Whether a part is there with the right size and checksum; a damaged one is deleted."""
+        whole = super().is_whole(number, n_rows)
+        if not whole and self.path(number).exists():
+            log.warning("%s is damaged: it is computed again", self.path(number))
+            self.path(number).unlink()
+        return whole
+
+    def write(self, number: int, bits: np.ndarray) -> None:
+        """Write a part."""
+        with atomic_path(self.path(number)) as temporary, open(temporary, "wb") as handle:
+            data = bits.data.cast("B")
+            handle.write(data)
+            handle.write(FOOTER.pack(zlib.crc32(data)))
 
 
 class PartWriter:

@@ -6,6 +6,7 @@ interrupted dump that goes on computes every batch as an undisturbed one would.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,9 +118,46 @@ def make_plan(
         )
         for batch in batches
     ]
+    return _in_parts(made, part_rows)
+
+
+def share_plan(plan: Sequence[Part], jobs: int, part_rows: int) -> list[list[Part]]:
+    """Divide a plan among jobs: each gets consecutive batches of about the same number of tokens.
+
+    The batches stay as they are, so that each gives the same numbers whichever job runs it.
+
+    Parameters
+    ----------
+    plan : sequence of Part
+        The whole work.
+    jobs : int
+        Shares to make. Where there are fewer batches, some are empty.
+    part_rows : int
+        Rows of half a write buffer, as for `make_plan`.
+
+    Returns
+    -------
+    list of list of Part
+        The parts of each share; their numbers go on from one share to the next.
+    """
+    batches = [batch for part in plan for batch in part.batches]
+    tokens = np.array([len(b.sequences) * b.width for b in batches])
+    middle = np.cumsum(tokens) - tokens / 2
+    owner = np.minimum((middle * jobs / tokens.sum()).astype(int), jobs - 1)
+    shares: list[list[Part]] = []
+    n_parts = 0
+    for job in range(jobs):
+        own = [batch for batch, of in zip(batches, owner, strict=True) if of == job]
+        shares.append(_in_parts(own, part_rows, n_parts))
+        n_parts += len(shares[-1])
+    return shares
+
+
+def _in_parts(batches: Sequence[Batch], part_rows: int, first: int = 0) -> list[Part]:
+    """Consecutive batches as parts of at most `part_rows` rows, or one batch."""
     parts: list[list[Batch]] = []
     filled = 0
-    for batch in made:
+    for batch in batches:
         if parts and filled + len(batch.rows) <= part_rows:
             parts[-1].append(batch)
             filled += len(batch.rows)
@@ -128,5 +166,5 @@ def make_plan(
             filled = len(batch.rows)
     return [
         Part(number, tuple(part), np.concatenate([b.rows for b in part]))
-        for number, part in enumerate(parts)
+        for number, part in enumerate(parts, first)
     ]

@@ -22,14 +22,10 @@ from artneuro.interventions.roles_config import NextTokensConfig
 from artneuro.models.info import read_model_info
 from artneuro.models.loading import load_model
 from artneuro.probing.data import random_generator
-from artneuro.weights.effects import (
-    PREDICTION,
-    SUPPRESSION,
-    read_outputs,
-    read_vocabulary,
-)
+from artneuro.weights.effects import read_outputs, read_vocabulary
 from artneuro.weights.neighbours import unit_rows
 from artneuro.weights.preprocessing import read_processed_unembedding
+from artneuro.weights.roles import PREDICTION, SUPPRESSION
 
 log = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from artneuro.core.errors import ConfigError, ModelError
+from artneuro.core.errors import ModelError
+from artneuro.models.devices import DTYPES, resolve_device, resolve_dtype
 from artneuro.models.hooks import adapter_of
 from artneuro.models.info import ModelShape
+from artneuro.models.placement import FOR_WEIGHTS, blocks_of, empty_model, place_model
 from artneuro.models.shapes import count_weights, read_config, shape_of
 from artneuro.models.tokenizer_files import TOKENIZER_FIX, check_tokenizer_files
 
 log = logging.getLogger(__name__)
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -53,39 +53,15 @@ class LanguageModel:
         return self.shape.architecture
 
     @cached_property
+    def gpus(self) -> tuple[int, ...]:
+        """Numbers of the GPUs that hold its weights."""
+        found = {p.device for p in self.model.parameters()}
+        return tuple(sorted(device.index for device in found if device.type == "cuda"))
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The folder's tokenizer, read when it is first used."""
         return load_tokenizer(self.folder, self.trust_remote_code)
-
-
-def resolve_device(device: str = "auto") -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` means here.
-
-    Raises
-    ------
-    ConfigError
-        If `cuda` is asked for and torch sees no GPU.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "device 'cuda' is asked for, but torch sees no GPU",
-            where="compute.device",
-            fix="set it to auto or cpu, or run the job on a node with a GPU",
-        )
-    return torch.device(device)
-
-
-def resolve_dtype(dtype: str, device: torch.device) -> str:
-    """The type that `auto` means on a device: float32 on a CPU, else bfloat16."""
-    if dtype == "auto":
-        return "float32" if device.type == "cpu" else "bfloat16"
-    if dtype not in DTYPES:
-        raise ConfigError(
-            f"unknown dtype {dtype!r}", where="dtype", fix=f"allowed: auto, {', '.join(DTYPES)}"
-        )
-    return dtype
 
 
 def load_tokenizer(folder: str | Path, trust_remote_code: bool = False) -> Any:
@@ -188,7 +164,7 @@ def _load(
     kind = resolve_dtype(dtype, where)
     options: dict[str, Any] = {}
     if where.type == "cuda":
-        options["device_map"] = _placement(folder, DTYPES[kind])
+        options["device_map"] = _placement(auto, folder, config, DTYPES[kind], trust_remote_code)
     try:
         model = auto.from_pretrained(
             str(folder),
@@ -208,8 +184,19 @@ def _load(
     return LanguageModel(model, shape, folder, where, kind, trust_remote_code)
 
 
-def _placement(folder: Path, dtype: torch.dtype) -> Any:
-    """One GPU where the weights fit with room for activations, else all of them."""
-    need = count_weights(folder)[0] * dtype.itemsize
-    free, _ = torch.cuda.mem_get_info(0)
-    return {"": 0} if need < 0.85 * free or torch.cuda.device_count() == 1 else "auto"
+def _placement(
+    auto: Any, folder: Path, config: Any, dtype: torch.dtype, trust_remote_code: bool
+) -> dict[str, int]:
+    """One GPU where the weights fit with room for activations, else blocks over several."""
+    own = torch.cuda.current_device()
+    # Asked of one alone, as a question to a GPU takes some of its memory.
+    if count_weights(folder)[0] * dtype.itemsize < FOR_WEIGHTS * torch.cuda.mem_get_info(own)[0]:
+        return {"": own}
+    gpus = [own, *(i for i in range(torch.cuda.device_count()) if i != own)]
+    free = [torch.cuda.mem_get_info(i)[0] for i in gpus]
+    skeleton = empty_model(auto, config, trust_remote_code)
+    found = place_model(skeleton, blocks_of(skeleton), dtype, free, str(folder))
+    placed = {path: gpus[place] for path, place in found.items()}
+    if len(used := dict.fromkeys(placed.values())) > 1:
+        log.info("the model is spread over %d GPUs: %s", len(used), placed)
+    return placed

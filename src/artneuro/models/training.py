@@ -22,8 +22,9 @@ from artneuro.core.artifacts import atomic_directory, write_table
 from artneuro.core.errors import ModelError
 from artneuro.core.hashing import sha256_json, sha256_path
 from artneuro.core.logs import Progress
+from artneuro.models.devices import resolve_device
 from artneuro.models.info import ModelInfo, write_model_info
-from artneuro.models.loading import load_tokenizer, resolve_device
+from artneuro.models.loading import load_tokenizer
 from artneuro.models.shapes import count_weights, shape_of
 from artneuro.models.training_config import TrainingConfig
 from artneuro.models.training_data import (

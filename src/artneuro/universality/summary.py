@@ -15,7 +15,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from artneuro.core.artifacts import atomic_directory, write_table
 from artneuro.core.logs import Progress
-from artneuro.models.loading import resolve_device
+from artneuro.models.devices import resolve_device
 from artneuro.universality.config import GroupConfig, UniversalityConfig
 from artneuro.universality.match_schemas import MATCHES_SCHEMA, NEURONS_SCHEMA
 from artneuro.universality.rotations import random_rotation

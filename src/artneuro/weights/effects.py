@@ -15,8 +15,8 @@ from artneuro.core.artifacts import write_table
 from artneuro.core.errors import ModelError
 from artneuro.core.logs import Progress
 from artneuro.datasets.tokenizer import TextTokenizer, load_tokenizer
+from artneuro.models.devices import resolve_device
 from artneuro.models.info import ModelShape, read_model_info
-from artneuro.models.loading import resolve_device
 from artneuro.weights.config import WeightsConfig
 from artneuro.weights.neighbours import Antipodes, nearest_rows, unit_rows
 from artneuro.weights.preprocessing import (
@@ -25,13 +25,11 @@ from artneuro.weights.preprocessing import (
     read_processed_unembedding,
 )
 from artneuro.weights.reading import MlpWeights
+from artneuro.weights.roles import ROLES, choose_examples, roles_of
 from artneuro.weights.token_properties import NAMES, explained_share, property_table
 from artneuro.weights.vocabulary_effects import EffectStatistics, effect_statistics
 
 log = logging.getLogger(__name__)
-
-PREDICTION, SUPPRESSION, PARTITION, NO_ROLE = "prediction", "suppression", "partition", "none"
-ROLES = (PREDICTION, SUPPRESSION, PARTITION)
 
 EFFECTS_SCHEMA = pl.Schema(
     {
@@ -186,33 +184,6 @@ def check_finite(layer: MlpWeights, where: Path) -> None:
             where=str(where),
             fix="fetch the model again, or take one whose weights are whole",
         )
-
-
-def roles_of(
-    config: WeightsConfig,
-    d_model: int,
-    variance: np.ndarray,
-    skew: np.ndarray,
-    kurtosis: np.ndarray,
-) -> list[str]:
-    """The role of each neuron from the moments of its effects, (n,) each; NaN gives none."""
-    limit = config.partition_variance
-    if config.reference_width is not None:
-        limit *= config.reference_width / d_model
-    role = np.where(variance > limit, PARTITION, NO_ROLE)
-    acting = np.nan_to_num(kurtosis, nan=0.0) > config.kurtosis
-    return np.where(acting, np.where(skew > 0, PREDICTION, SUPPRESSION), role).tolist()
-
-
-def choose_examples(effects: pl.DataFrame, per_role: int) -> pl.DataFrame:
-    """The neurons of each role whose effects a property of tokens explains best."""
-    return (
-        effects.filter(pl.col("role") != NO_ROLE)
-        .sort("explained", "layer", "neuron", descending=[True, False, False])
-        .group_by("role", maintain_order=True)
-        .head(per_role)
-        .sort("layer", "neuron")
-    )
 
 
 def _describe(

@@ -9,8 +9,9 @@ from artneuro.models.training_config import TrainingConfig
 if __name__ == "__main__":
     with Job(snakemake) as job:
         weights, source = Path(job.output.weights), job.cfg["source"]
+        minutes = job.compute["checkpoint_minutes"][source["recipe"]]
         curve = train_model(
-            TrainingConfig(**job.cfg["recipe"]),
+            TrainingConfig(**job.cfg["recipe"], checkpoint_minutes=minutes),
             seed=source["seed"],
             model_name=job.wildcards.model,
             recipe=source["recipe"],

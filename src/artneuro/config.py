@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from artneuro.activations.config import ActivationsConfig
 from artneuro.core.config import ComputeConfig, Name, Section
 from artneuro.core.errors import ConfigError
 from artneuro.core.sources import SourceConfig, load_sources
+from artneuro.core.validation import explained
+from artneuro.core.values import check_values, read_yaml
 from artneuro.datasets.config import CategoryCollection, DatasetConfig
 from artneuro.datasets.corpus_config import CorpusConfig
 from artneuro.datasets.dbpedia_config import DbpediaConfig
@@ -24,6 +26,7 @@ from artneuro.dynamics.config import DynamicsConfig
 from artneuro.interventions.config import InterventionsConfig
 from artneuro.models.config import ModelConfig
 from artneuro.models.training_config import TrainingConfig
+from artneuro.planning.config import PlanConfig
 from artneuro.probing.config import ProbingConfig
 from artneuro.report.config import ReportConfig
 from artneuro.spacetime.config import SpacetimeConfig
@@ -84,6 +87,9 @@ class Config(Section):
     )
     report: ReportConfig = Field(ReportConfig(), description="The HTML report.")
     compute: ComputeConfig = Field(ComputeConfig(), description="Devices and parallel work.")
+    plan: PlanConfig = Field(
+        PlanConfig(), description="What `artneuro plan` cannot know by itself; no job reads it."
+    )
 
     def probed(self) -> list[tuple[str, str]]:
         """The (model, dataset) pairs that are probed, in the order of the config."""
@@ -164,14 +170,16 @@ def load_config(
         Naming every key that is wrong, its value and what is allowed there.
     """
     where = "the config"
-    if not isinstance(values, dict):
+    if isinstance(values, dict):
+        check_values(values, "the config", where)
+    else:
         where = str(values)
         values = _read_yaml(Path(values))
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(
-            "the config is not valid:\n" + "\n".join(_explain(error, values)),
+            "the config is not valid:\n" + "\n".join(explained(error, values)),
             where=where,
             fix="see config/README.md for every key",
         ) from error
@@ -187,34 +195,10 @@ def load_config(
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the config: {error}", where=str(path)) from error
+    values = read_yaml(path, "the config")
     if not isinstance(values, dict):
-        raise ConfigError("the config is not a mapping of sections", where=str(path))
+        raise ConfigError("the config is no mapping of sections", where=str(path))
     return values
-
-
-def _explain(error: ValidationError, values: dict[str, Any]) -> Iterable[str]:
-    for item in error.errors():
-        key = ".".join(_key(item["loc"], values)) or "(top level)"
-        value = repr(item["input"])
-        shown = "" if item["type"] == "missing" else f" (got {value[:80]})"
-        hint = ": no such key" if item["type"] == "extra_forbidden" else f": {item['msg']}"
-        yield f"  - {key}{hint}{shown}"
-
-
-def _key(location: tuple[str | int, ...], values: Any) -> Iterable[str]:
-    """The keys that lead to a value, without the kind of section that pydantic puts in between."""
-    for part in location:
-        if isinstance(values, dict) and part in (values.get("kind"), values.get("reader")):
-            continue
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            values = None
-        yield str(part)
 
 
 def _unknown(key: str, value: str, allowed: Iterable[str]) -> str:
@@ -225,8 +209,9 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
     for name, model in config.models.items():
         if model.tokenizer is not None and model.tokenizer not in config.models:
             yield _unknown(f"models.{name}.tokenizer", model.tokenizer, config.models)
-        if model.source.kind == "local" and not Path(model.source.path).is_dir():
-            yield f"models.{name}.source.path: there is no folder {model.source.path!r} here"
+        local = model.source.path if model.source.kind == "local" else None
+        if local is not None and not os.path.isdir(os.path.expanduser(local)):
+            yield f"models.{name}.source.path: there is no folder {local!r} here"
         if model.source.kind == "gguf" and model.source.source not in sources:
             yield _unknown(f"models.{name}.source.source", model.source.source, sources)
     used = {dataset.corpus for dataset in config.datasets.values()}
@@ -263,6 +248,10 @@ def _cross_checks(config: Config, sources: dict[str, SourceConfig]) -> Iterable[
         table = config.people_of(name)
         if table is not None and table not in config.people:
             yield _unknown(f"datasets.{name}.collection.people", table, config.people)
+    if isinstance(config.activations.jobs, dict):
+        for name in config.activations.jobs:
+            if name not in config.models:
+                yield _unknown("activations.jobs", name, config.models)
     for name, text in config.texts.items():
         if text.corpus not in config.corpora:
             yield _unknown(f"texts.{name}.corpus", text.corpus, config.corpora)

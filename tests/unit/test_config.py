@@ -154,6 +154,7 @@ def test_the_thesis_config_holds_the_models_of_the_thesis() -> None:
         ("spacetime.ablation.text", "poems", ["spacetime.ablation.text", "poems", "prose"]),
         ("spacetime.ablation.n_ctx", 64, ["spacetime.ablation.n_ctx", "33 tokens, not 64"]),
         ("spacetime.holdouts.max_block", 3, ["spacetime.holdouts.max_block", "no such key"]),
+        ("dynamics.constraints.alphas", [1, "inf"], ["dynamics.constraints.alphas", "finite"]),
         ("models", ..., ["models", "required"]),
         ("sources", "nowhere.yaml", ["nowhere.yaml"]),
     ],

@@ -24,7 +24,7 @@ from artneuro.core.artifacts import (
 )
 from artneuro.core.errors import DataError
 from artneuro.core.job import Job, write_sidecar
-from artneuro.provenance import audit as module
+from artneuro.provenance import tree as module
 from artneuro.provenance.audit import FIXES, audit
 
 TABLE = "results/probing/m/d/scores.parquet"
@@ -337,7 +337,7 @@ def test_command_line(tree: Path, capsys, monkeypatch):
     (tree / "results/stray.txt").write_text("x")
     assert cli.main(["audit", "results"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 6
     for line, kind, path in zip(
         lines,
         ("missing", "input_missing", "unexplained"),
@@ -350,8 +350,11 @@ def test_command_line(tree: Path, capsys, monkeypatch):
     assert lines[-1].endswith("3 things do not fit (1 missing, 1 unexplained, 1 input_missing)")
 
     assert cli.main(["audit", "results", "--json"]) == 1
-    report = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    assert "not compared with a config" in captured.err
+    report = json.loads(captured.out)
     assert not report["ok"]
+    assert report["planned"] is None
     assert report["artifacts"] == 3
     assert [f["kind"] for f in report["findings"]] == ["missing", "input_missing", "unexplained"]
     assert report["findings"][0] == {

@@ -1,28 +1,36 @@
 """Do the artifacts still fit what their sidecars say?
 
 Every artifact has a sidecar `<artifact>.prov.json` with its hash, the hashes of what it was made
-from, and the job that made it. The audit hashes everything again and lists what does not fit. It
-finds damage, edits and forgotten files; it is no protection against someone who rewrites artifacts
-and sidecars alike.
+from, and the job that made it. The audit hashes everything again and lists what does not fit, and
+compares the sidecars with the jobs that the config asks for. It finds damage, edits, forgotten and
+left-over files; who rewrites artifacts and sidecars alike is found only by the hash of the whole.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artneuro.core.artifacts import SIDECAR_SUFFIX, read_json
+from artneuro.core.artifacts import SIDECAR_SUFFIX
 from artneuro.core.errors import DataError
-from artneuro.core.hashing import combine_sha256, content_files, sha256_file
+from artneuro.core.hashing import sha256_json
 from artneuro.core.job import sidecar_seal
-
-# What Snakemake and unfinished jobs write beside artifacts, and nobody takes for a result.
-IGNORED_FOLDERS = ("logs", "benchmarks")
-IGNORED_SUFFIXES = (".log", ".benchmark.tsv", ".benchmark.txt", ".lock", ".parts")
+from artneuro.provenance.planned import compare_with_plan, read_plan, recorded_configfiles
+from artneuro.provenance.tree import (
+    FileState,
+    ResultsTree,
+    hash_all,
+    is_temporary,
+    read_sidecar,
+    settle_temporary,
+    shown_path,
+    walk_results,
+    workdir_of,
+)
 
 # Each kind of finding, with what the user can do about it. The artifact is named as a target
 # because Snakemake makes a missing intermediate result again only where it is asked for.
@@ -35,19 +43,14 @@ FIXES = {
     "input_missing": f"restore the input, or delete this and {_REMAKE}",
     "input_changed": f"run `snakemake`; if it plans nothing, delete this and {_REMAKE}",
     "unreadable": "check the permissions and the disk",
+    "orphaned": "delete it and its sidecar, or ask for it in the config again",
+    "outdated": f"run `snakemake`; if it plans nothing, delete this and {_REMAKE}",
+    "unmade": "run `snakemake`",
+    "unexpected": "get the published results again and compare with `artneuro diff`",
 }
 
-# Entries of a sidecar without which it explains nothing, and their types.
-REQUIRED: dict[str, type] = {
-    "artifact": str,
-    "sha256": str,
-    "bytes": int,
-    "rule": str,
-    "config": object,
-    "code": dict,
-    "inputs": list,
-    "record_sha256": str,
-}
+# So short a beginning of a hash is as good as the whole one, as long as nobody forges it.
+SHORTEST = 12
 
 
 @dataclass(frozen=True, order=True)
@@ -81,12 +84,19 @@ class AuditReport:
         Recorded inputs that were compared.
     bytes : int
         Bytes that were read.
+    planned : int or None
+        Jobs that the config asks for; None if the sidecars were not compared with them.
+    contents, seal : str
+        Hash of all artifacts with their paths, and of all artifacts with their sidecars.
     """
 
     findings: list[Finding] = field(default_factory=list)
     artifacts: int = 0
     inputs: int = 0
     bytes: int = 0
+    planned: int | None = None
+    contents: str = ""
+    seal: str = ""
 
     @property
     def ok(self) -> bool:
@@ -95,9 +105,10 @@ class AuditReport:
 
     def summary(self) -> str:
         """One line with the counts."""
+        plan = "" if self.planned is None else f"; compared with {self.planned} jobs of the config"
         checked = (
             f"{self.artifacts} artifacts and {self.inputs} recorded inputs checked, "
-            f"{self.bytes / 1e6:,.1f} MB read"
+            f"{self.bytes / 1e6:,.1f} MB read{plan}"
         )
         if self.ok:
             return f"audit: {checked}: everything fits"
@@ -105,23 +116,24 @@ class AuditReport:
         counts = ", ".join(f"{kinds.count(k)} {k}" for k in FIXES if k in kinds)
         return f"audit: {checked}: {len(kinds)} things do not fit ({counts})"
 
+    def to_text(self) -> str:
+        """The findings, the hashes of the whole, and the counts."""
+        hashes = [f"contents {self.contents}", f"seal     {self.seal}"]
+        return "\n".join([*map(str, self.findings), *hashes, self.summary()])
+
     def to_json(self) -> str:
         """The report as JSON: `ok`, the counts, and `findings` with kind, path, detail, fix."""
         findings = [{**asdict(f), "fix": f.fix} for f in self.findings]
         return json.dumps({"ok": self.ok, **asdict(self), "findings": findings}, indent=2)
 
 
-@dataclass
-class ResultsTree:
-    """What lies in the audited folders: sidecars, and what no sidecar explains."""
-
-    sidecars: list[Path] = field(default_factory=list)
-    unexplained: list[tuple[Path, int]] = field(default_factory=list)
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)
-
-
 def audit(
-    results: str | Path, workdir: str | Path | None = None, threads: int | None = None
+    results: str | Path,
+    workdir: str | Path | None = None,
+    threads: int | None = None,
+    root: str | Path | None = None,
+    configfiles: Iterable[str | Path] = (),
+    expect: str | None = None,
 ) -> AuditReport:
     """Compare artifacts with their sidecars, and recorded inputs with what they are now.
 
@@ -134,6 +146,13 @@ def audit(
         The folder that recorded paths are relative to. Default: the one that holds `results/`.
     threads : int, optional
         Files hashed at the same time. Default: one for each core, at most 8.
+    root : path, optional
+        The folder of a workflow. If it is given, the sidecars are compared with the jobs that the
+        config asks for, too. This runs code of that folder.
+    configfiles : iterable of path, optional
+        The config, for the comparison. Default: that of the last job by its sidecar.
+    expect : str, optional
+        A hash of the whole, or its beginning, that an earlier audit printed.
 
     Returns
     -------
@@ -143,14 +162,23 @@ def audit(
     Raises
     ------
     DataError
-        If `results` is not a folder.
+        If `results` is not a folder, or `expect` is no hash.
+    ConfigError
+        If there is no plan to compare with.
     """
     folder = Path(os.path.abspath(results))
     if not folder.is_dir():
         raise DataError(
             "there is no such folder of results to audit",
             where=str(results),
-            fix="run snakemake first, or give the folder that holds its results",
+            fix="run snakemake first, or give the folder that holds its results; "
+            "`artneuro trace` checks a single artifact",
+        )
+    if expect is not None and (len(expect) < SHORTEST or set(expect) - set("0123456789abcdef")):
+        raise DataError(
+            f"a hash to expect has at least {SHORTEST} of its 64 digits, 0 to 9 and a to f",
+            where=expect,
+            fix="give what an audit printed behind `contents` or `seal`",
         )
     base = Path(os.path.abspath(workdir)) if workdir is not None else workdir_of(folder)
     roots = [folder]
@@ -159,8 +187,8 @@ def audit(
         roots.append(fetched)
 
     tree = ResultsTree()
-    for root in roots:
-        walk_results(root, tree, top=True)
+    for path in roots:
+        walk_results(path, tree, top=True)
     findings: list[Finding] = []
 
     def find(kind: str, path: Path, detail: str) -> None:
@@ -171,11 +199,13 @@ def audit(
     for path, reason in tree.unreadable:
         find("unreadable", path, reason)
 
-    records: dict[Path, dict] = {}
+    records: dict[Path, dict[str, Any]] = {}
+    gone: set[Path] = set()
     for sidecar in tree.sidecars:
         artifact = sidecar.with_name(sidecar.name.removesuffix(SIDECAR_SUFFIX))
         problem, record = read_sidecar(sidecar, artifact, base)
-        if not os.path.lexists(artifact):
+        if not os.path.lexists(artifact) and not is_temporary(record):
+            gone.add(artifact)
             find("missing", artifact, "it has a sidecar but is gone")
         elif record is not None:
             records[artifact] = record
@@ -184,6 +214,7 @@ def audit(
 
     recorded = [(a, base / i["path"], i) for a, r in records.items() for i in r["inputs"]]
     current = hash_all([*records, *(path for _, path, _ in recorded)], threads)
+    settle_temporary(current, records)
 
     for artifact, record in records.items():
         state = current[artifact]
@@ -202,131 +233,40 @@ def audit(
         elif state.sha256 != entry["sha256"]:
             find("input_changed", artifact, f"was made from another version of {entry['path']}")
 
+    planned = None
+    if root is not None:
+        given = [os.path.abspath(f) for f in configfiles]
+        files = given or recorded_configfiles(records.values())
+        plan = read_plan(Path(root), base, files)
+        planned = len(plan)
+        for kind, path, detail in compare_with_plan(plan, records, base):
+            # What is missing is told already, and a part of the results is asked for no others.
+            if path not in gone and any(r in path.parents for r in roots):
+                find(kind, path, detail)
+
+    contents, seal = hashes_of_whole(records, current, base)
+    if expect is not None and not (contents.startswith(expect) or seal.startswith(expect)):
+        find("unexpected", folder, f"neither contents nor seal begins with {expect}")
     return AuditReport(
         findings=sorted(set(findings)),
         artifacts=len(records),
         inputs=len(recorded),
-        bytes=sum(state.bytes for state in current.values()),
+        bytes=sum(state.bytes for state in current.values() if not state.is_gone),
+        planned=planned,
+        contents=contents,
+        seal=seal,
     )
 
 
-def workdir_of(folder: Path) -> Path:
-    """The folder that recorded paths are relative to: the one above `results`."""
-    for path in (folder, *folder.parents):
-        if path.name == "results":
-            return path.parent
-        if path.name == "fetched" and path.parent.name == "resources":
-            return path.parent.parent
-    return folder.parent
-
-
-def shown_path(path: Path, base: Path) -> str:
-    """A path as it is told: relative to `base` where it lies below it."""
-    try:
-        return path.relative_to(base).as_posix()
-    except ValueError:
-        return str(path)
+def hashes_of_whole(
+    records: dict[Path, dict[str, Any]], current: dict[Path, FileState], base: Path
+) -> tuple[str, str]:
+    """One hash of all artifacts as they are now, and one of them with all that sidecars say."""
+    paths = sorted((shown_path(p, base), p) for p in records)
+    contents = [[shown, current[p].sha256] for shown, p in paths]
+    sealed = [[shown, current[p].sha256, sidecar_seal(records[p])] for shown, p in paths]
+    return sha256_json(contents), sha256_json(sealed)
 
 
 def _count(n: int) -> str:
     return f" ({n} files)" if n > 1 else ""
-
-
-def walk_results(folder: Path, tree: ResultsTree, top: bool = False) -> tuple[bool, int]:
-    """Sort what is below `folder` into `tree`; whether there are sidecars, and how many strays.
-
-    A folder without a single sidecar is one stray, not one for each file of, say, a store.
-    """
-    try:
-        entries = {e.name: e for e in os.scandir(folder)}
-    except OSError as error:
-        tree.unreadable.append((folder, error.strerror or str(error)))
-        return True, 0
-    explained = {n.removesuffix(SIDECAR_SUFFIX) for n in entries if n.endswith(SIDECAR_SUFFIX)}
-    any_sidecar, strays = bool(explained), 0
-    first_stray = len(tree.unexplained)
-    for name, entry in sorted(entries.items()):
-        path = Path(entry.path)
-        if name.endswith(SIDECAR_SUFFIX) and not name.startswith("."):
-            tree.sidecars.append(path)
-        elif name in explained or name.startswith(".") or name.endswith(IGNORED_SUFFIXES):
-            continue
-        elif entry.is_dir(follow_symlinks=False):
-            if top and name in IGNORED_FOLDERS:
-                continue
-            below, n = walk_results(path, tree)
-            any_sidecar, strays = any_sidecar or below, strays + n
-        else:
-            tree.unexplained.append((path, 1))
-            strays += 1
-    if strays and not any_sidecar and not top:
-        tree.unexplained[first_stray:] = [(folder, strays)]
-    return any_sidecar, strays
-
-
-def read_sidecar(sidecar: Path, artifact: Path, base: Path) -> tuple[str | None, dict | None]:
-    """What is wrong with a sidecar, and the record as far as it can be used."""
-    try:
-        record: Any = read_json(sidecar)
-    except (OSError, ValueError) as error:
-        return f"cannot be read as JSON ({error})".replace("\n", " "), None
-    if not isinstance(record, dict) or record.get("artneuro_provenance") != 1:
-        return "is not a provenance sidecar of version 1", None
-    for key, kind in REQUIRED.items():
-        if not isinstance(record.get(key), kind) or (key not in record):
-            return f"has no valid entry {key!r}", None
-    for entry in record["inputs"]:
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(k), str) for k in ("path", "sha256")
-        ):
-            return "has a malformed list of inputs", None
-    if Path(os.path.abspath(base / record["artifact"])) != artifact:
-        return f"is the sidecar of {record['artifact']}, not of the file beside it", record
-    if sidecar_seal(record) != record["record_sha256"]:
-        return "was edited or damaged after it was written", record
-    return None, record
-
-
-@dataclass(frozen=True)
-class FileState:
-    """What an artifact is now."""
-
-    sha256: str = ""
-    bytes: int = 0
-    missing: bool = False
-    error: str | None = None
-
-
-def hash_all(paths: list[Path], threads: int | None) -> dict[Path, FileState]:
-    """Hash every path once, and every file once even where it is reached by two paths.
-
-    Files are spread over threads, so that one large store is not the work of a single core.
-    """
-    files: dict[Path, list[Path]] = {}
-    states: dict[Path, FileState] = {}
-    for path in dict.fromkeys(paths):
-        if path.exists():
-            files[path] = content_files(path)
-        else:
-            states[path] = FileState(missing=True)
-    distinct = list(dict.fromkeys(f for group in files.values() for f in group))
-
-    def read(file: Path) -> tuple[str, int] | OSError:
-        try:
-            return sha256_file(file), file.stat().st_size
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
-        hashed = dict(zip(distinct, pool.map(read, distinct), strict=True))
-    for path, group in files.items():
-        done = {f: h for f in group if not isinstance(h := hashed[f], OSError)}
-        failed = [h for f in group if isinstance(h := hashed[f], OSError)]
-        if failed:
-            states[path] = FileState(error=f"cannot be read ({failed[0].strerror})")
-            continue
-        states[path] = FileState(
-            combine_sha256(path, {f: sha for f, (sha, _) in done.items()}),
-            sum(size for _, size in done.values()),
-        )
-    return states

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from artneuro.core.artifacts import SIDECAR_SUFFIX, sidecar_path
 from artneuro.core.errors import DataError
-from artneuro.provenance.audit import FileState, ResultsTree, hash_all, walk_results
 from artneuro.provenance.diff_records import (
     CIRCUMSTANCES,
     REASONS,
@@ -28,6 +27,7 @@ from artneuro.provenance.graph import (
     read_artifact,
 )
 from artneuro.provenance.trace import job_name
+from artneuro.provenance.tree import FileState, ResultsTree, hash_all, walk_results
 
 NAMES_SHOWN = 20
 

@@ -68,7 +68,7 @@ def job_differences(a: Artifact, b: Artifact) -> Iterator[Difference]:
         return
     for aspect in (*REASONS, *CIRCUMSTANCES):
         if aspect not in ("sidecar", "inputs"):
-            yield from _unequal(aspect, _aspect(a, aspect), _aspect(b, aspect))
+            yield from unequal(aspect, _aspect(a, aspect), _aspect(b, aspect))
 
 
 def _aspect(artifact: Artifact, aspect: str) -> Any:
@@ -83,7 +83,8 @@ def _is_timing(name: str) -> bool:
     return name.endswith(("seconds", "_per_second"))
 
 
-def _unequal(aspect: str, a: Any, b: Any) -> Iterator[Difference]:
+def unequal(aspect: str, a: Any, b: Any) -> Iterator[Difference]:
+    """The leaves of two nested values that differ, by their paths."""
     # Names of modules have points and no depth.
     flat = aspect == "code" and isinstance(a, dict) and isinstance(b, dict)
     values_a, values_b = (dict(v) if flat else dict(flatten(v)) for v in (a, b))

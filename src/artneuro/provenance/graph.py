@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artneuro.core.artifacts import SIDECAR_SUFFIX, sidecar_path
+from artneuro.core.artifacts import SIDECAR_SUFFIX, read_json, sidecar_path
 from artneuro.core.errors import DataError
 from artneuro.core.hashing import sha256_json
-from artneuro.provenance.audit import read_sidecar, shown_path, workdir_of
+from artneuro.provenance.tree import read_sidecar, shown_path, workdir_of
 
 # Entries of a sidecar that are of one artifact; the others are of the job that made it.
 OF_ARTIFACT = ("artneuro_provenance", "artifact", "sha256", "bytes", "stat", "record_sha256")
 # Entries of the job that every sidecar has; what else there is was noted by the job's script.
 OF_JOB = (
-    "rule", "wildcards", "config", "code", "inputs", "git", "lock_sha256", "versions", "machine",
-    "threads", "started", "ended",
+    "rule", "wildcards", "config", "configfiles", "code", "inputs", "git", "lock_sha256",
+    "versions", "machine", "threads", "started", "ended",
 )  # fmt: skip
 
 
@@ -126,6 +126,15 @@ def read_artifact(path: Path, base: Path) -> Artifact:
     whole = next((p for p in folders if sidecar_path(p).is_file()), None)
     inside = () if whole is None else (Input(whole, None),)
     return Artifact(path, shown, None, None, False, inside)
+
+
+def recorded_sha256(path: str | Path) -> str:
+    """SHA-256 of an artifact as its sidecar has it; empty where there is none."""
+    try:
+        record = read_json(sidecar_path(path))
+    except (OSError, ValueError):
+        return ""
+    return str(record.get("sha256", "")) if isinstance(record, dict) else ""
 
 
 def read_ancestors(path: Path, base: Path) -> dict[Path, Artifact]:

@@ -14,7 +14,7 @@ from artneuro.core.artifacts import read_json
 from artneuro.core.errors import ConfigError, DataError, SourceError
 from artneuro.core.hashing import sha256_json
 from artneuro.core.sources import SOURCE_FILE, load_sources, read_source
-from artneuro.provenance.audit import FileState, Finding, hash_all
+from artneuro.provenance.audit import Finding
 from artneuro.provenance.graph import (
     Artifact,
     as_text,
@@ -28,6 +28,7 @@ from artneuro.provenance.graph import (
     one_line,
     read_ancestors,
 )
+from artneuro.provenance.tree import FileState, hash_all, settle_temporary, shown_path
 
 MODEL_RULES = ("fetch_model", "train_model")
 
@@ -105,8 +106,8 @@ class Trace:
             for a in self.artifacts.values()
         ]
         of_job = (
-            "rule", "wildcards", "config", "code", "git", "lock_sha256", "versions", "machine",
-            "threads", "started", "ended",
+            "rule", "wildcards", "config", "configfiles", "code", "git", "lock_sha256", "versions",
+            "machine", "threads", "started", "ended",
         )  # fmt: skip
         jobs = [
             {"id": job, **{k: (a.record or {}).get(k) for k in of_job}, "noted": a.noted}
@@ -153,8 +154,9 @@ def trace(
             fix="name a file or a store in it; `artneuro audit` looks at all of results/",
         )
     states = hash_all(list(artifacts), threads)
-    sources, repinned = _sources(artifacts, base)
-    models, misfits = _models(artifacts, sources, base)
+    settle_temporary(states, {p: a.record for p, a in artifacts.items()})
+    sources, repinned = fetched_sources(artifacts, base)
+    models, misfits = known_models(artifacts, sources, base)
     findings = {*_findings(target, artifacts, states, base), *repinned, *misfits}
     return Trace(target, artifacts, states, models, sources, sorted(findings))
 
@@ -193,7 +195,7 @@ def _findings(
         yield Finding(f"{shown}.prov.json", "bad_sidecar", "says that it was made from itself")
 
 
-def _sources(
+def fetched_sources(
     artifacts: dict[Path, Artifact], base: Path
 ) -> tuple[list[dict[str, Any]], list[Finding]]:
     """The fetched packages, and those that are pinned otherwise by now."""
@@ -230,7 +232,7 @@ def _sources(
     return sorted(found, key=lambda s: str(s["name"])), repinned
 
 
-def _models(
+def known_models(
     artifacts: dict[Path, Artifact], sources: list[dict[str, Any]], base: Path
 ) -> tuple[list[dict[str, Any]], list[Finding]]:
     """The models, and descriptions of models that do not fit their weights."""
@@ -256,7 +258,7 @@ def _models(
         licence = [
             licences[shown]
             for i in artifact.inputs
-            if licences.get(shown := artifacts[i.path].shown)
+            if licences.get(shown := shown_path(i.path, base))
         ]
         keys = ("source", "revision", "sha256", "architecture", "n_parameters", "dtype")
         found[name] = {
@@ -296,7 +298,8 @@ def _lines(found: Trace) -> Iterator[str]:
 def _details(found: Trace, artifact: Artifact, told_jobs: dict[str, str]) -> Iterator[str]:
     state, record = found.states[artifact.path], artifact.record
     if not state.missing and not state.error:
-        yield f"sha256 {state.sha256}, {state.bytes:,} bytes"
+        gone = ", deleted when it was no longer needed" if state.is_gone else ""
+        yield f"sha256 {state.sha256}, {state.bytes:,} bytes{gone}"
     for problem in found.problems_of(artifact):
         yield f"! {problem.kind}: {problem.detail}"
     if artifact.is_part:

@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all bench lint format docs lock clean
+.PHONY: help env demo test test-all test-runs test-rest bench lint format docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,7 +37,16 @@ test: $(READY)  ## the unit tests (under 3 minutes)
 	OMP_NUM_THREADS=1 python -m pytest -n auto --dist worksteal -m "not slow and not integration"
 
 test-all: $(READY)  ## every test, the slow ones and the whole workflow too
-	python -m pytest
+	@# Side by side: those of reruns and of a cluster wait for much.
+	$(MAKE) --jobs 2 --keep-going test-runs test-rest
+
+RUNS := tests/workflow tests/integration/slurm
+
+test-runs: $(READY)
+	set -o pipefail; python -m pytest -v $(RUNS) | sed -u 's/^/runs: /'
+
+test-rest: $(READY)
+	set -o pipefail; python -m pytest $(addprefix --ignore=,$(RUNS)) | sed -u 's/^/rest: /'
 
 bench: $(READY)  ## the benchmarks, as ratios against named peers; results in benchmarks/results.json
 	python -m benchmarks

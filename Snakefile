@@ -29,6 +29,18 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+# What the results were made with, for the question that a later lock file asks.
+onstart:
+    record_lock(ROOT, "results")
+    # Snakemake waits in silence for jobs that Slurm holds back or does not tell of.
+    if workflow.executor_plugin.name == "slurm":
+        QueueWatch(logger.warning, workflow.workdir_init).start()
+
+
+onsuccess:
+    record_lock(ROOT, "results")
+
+
 rule all:
     default_target: True
     input:

@@ -90,21 +90,6 @@ def test_the_slurm_profile_is_found_from_the_root(tmp_path: Path) -> None:
     assert found["dump_activations"] == 10
 
 
-@pytest.mark.slow
-def test_the_slurm_profile_sends_every_rule_that_may_ask_for_a_gpu_to_the_gpu_partition() -> None:
-    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
-    sent = {
-        rule
-        for rule, resources in profile["set-resources"].items()
-        if resources.get("slurm_partition") == "gpu"
-    }
-    text = "".join(p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
-    rules = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    asking = {rule for rule, body in rules if re.search(r"^\s+gpu=", body, re.MULTILINE)}
-    assert "dump_activations" in asking
-    assert sent == asking
-
-
 def test_a_config_file_replaces_the_demo_and_a_single_value_changes_it(tmp_path: Path) -> None:
     smoke = str(ROOT / "config" / "smoke.yaml")
     found = jobs(plan("-d", str(tmp_path), "--configfile", smoke))
@@ -153,6 +138,13 @@ def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
     assert "probing.models: there is no 'gpt9'; there are: smollm2-135m" in output
     assert "Traceback" not in output
     assert "Job stats" not in output
+
+
+def test_a_key_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "twice.yaml"
+    config.write_text((ROOT / "config" / "smoke.yaml").read_text() + "\nreport: {}\nreport: {}\n")
+    output = plan("--configfile", str(config), check=False)
+    assert "the key 'report' is there twice" in output
 
 
 def test_tables_of_entities_need_no_dataset(tmp_path: Path) -> None:

@@ -18,17 +18,40 @@ os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
 from artneuro.config import load_config
 from artneuro.core.errors import ArtneuroError
+from artneuro.core.slurm_watch import QueueWatch
+from artneuro.core.values import read_yaml
+from artneuro.models.licences import CARD, LICENCE_FILES
+from artneuro.planning.worker_memory import layer_bytes
 from artneuro.provenance.code import code_hashes
+from artneuro.provenance.lock import lock_question, lock_state, record_lock
 from artneuro.universality.config import ComparisonConfig
 from artneuro.universality.tiles import tiles_of
 
 try:
+    # Snakemake's own reader takes the last of two equal keys without a word.
+    for configfile in workflow.configfiles if workflow.is_main_process else ():
+        read_yaml(Path(configfile), "the config")
     CONFIG, SOURCES = load_config(config, ROOT)
 except ArtneuroError as error:
     raise WorkflowError(str(error)) from None
 
+# A new lock file is told of at every call until it is answered, and reruns nothing.
+if workflow.is_main_process:
+    with_conda = "conda" in map(str, workflow.deployment_settings.deployment_method)
+    question = lock_question(lock_state(ROOT, "results"), uses_conda=with_conda)
+    if question:
+        logger.warning(question)
+
 # Scripts find where to compute here; it is in no rule's params, so that it reruns nothing.
 config["compute"] = CONFIG.compute.model_dump(mode="json")
+config["compute"]["checkpoint_minutes"] = {
+    name: recipe.checkpoint_minutes for name, recipe in CONFIG.training.items()
+}
+# Sidecars tell which config it was, so that the audit can compare them with it.
+config["configfiles"] = [
+    os.path.relpath(f) if Path(f).is_relative_to(Path.cwd()) else str(f)
+    for f in map(os.path.abspath, workflow.configfiles)
+]
 
 Pair = namedtuple("Pair", "model dataset")
 PROBED = [Pair(*pair) for pair in CONFIG.probed()]
@@ -122,6 +145,7 @@ wildcard_constraints:
     group=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     tile=r"\d+",
     part=r"\d+",
+    share=r"\d+",
     recipe=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     system=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     entities=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
@@ -132,6 +156,18 @@ wildcard_constraints:
 def code(script):
     """Hashes of a script, named as in `script:`, and of the first-party code that it imports."""
     return code_hashes(ROOT / "workflow" / "scripts" / script, ROOT)
+
+
+def with_hash(name, labels):
+    """Labels of the output `name` in Snakemake's report, with the start of its recorded hash."""
+
+    def found(wildcards, output):
+        # Imported here: only a report needs it.
+        from artneuro.provenance.graph import recorded_sha256
+
+        return {**labels, "sha256": recorded_sha256(getattr(output, name))[:16]}
+
+    return found
 
 
 def dump(section):
@@ -152,6 +188,28 @@ def dynamics_tables(table, experiment):
     """A table of each system that takes part in an experiment of the dynamics stage."""
     systems = getattr(CONFIG.dynamics, experiment).systems
     return [f"results/dynamics/{system}/{table}.parquet" for system in systems]
+
+
+# What is stored of {model} on {dataset}, by one job or by the shares of several.
+STORE = "results/activations/{model}/{dataset}/activations.zarr"
+ROWS = "results/activations/{model}/{dataset}/rows.parquet"
+
+
+def dumped_by(one_job):
+    """A pattern for the models that are dumped by one job, or by several."""
+    jobs = {model: CONFIG.activations.jobs_of(model) for model in CONFIG.models}
+    return one_of([model for model, n in jobs.items() if (n == 1) == one_job])
+
+
+def dump_shares(wildcards):
+    """Input function: the shares that {model} on {dataset} is dumped in."""
+    folder = f"results/activations/{wildcards.model}/{wildcards.dataset}/shares"
+    return [f"{folder}/{i}" for i in range(CONFIG.activations.jobs_of(wildcards.model))]
+
+
+def stored():
+    """What is stored of every model; how many jobs share the work changes no number."""
+    return CONFIG.activations.model_dump(mode="json", exclude={"jobs"})
 
 
 def dataset_path(table):
@@ -187,8 +245,13 @@ def existing_files(path):
     return sorted(glob(path, recursive=True))
 
 
-def model_memory(bytes_per_parameter, base_mb):
-    """Resource function: memory for a model's weights and a fixed rest, more with each attempt."""
+def model_memory(bytes_per_parameter, base_mb, on_gpu=None):
+    """Resource function: memory for a model's weights and a fixed rest, more with each attempt.
+
+    `on_gpu` are the bytes of a parameter in main memory where the model runs on a GPU, if they differ.
+    """
+    if GPUS and on_gpu:
+        bytes_per_parameter = on_gpu
 
     def mem_mb(wildcards, attempt):
         parameters = CONFIG.parameters_of(wildcards.model) or 5e8
@@ -199,9 +262,30 @@ def model_memory(bytes_per_parameter, base_mb):
     return mem_mb
 
 
+def fetch_memory(wildcards, attempt):
+    """Resource function: memory for fetching {model}, which is decoded whole if it is a GGUF file."""
+    whole = CONFIG.models[wildcards.model].source.kind == "gguf"
+    parameters = (CONFIG.parameters_of(wildcards.model) or 5e8) if whole else 0
+    return int((3000 + 4.8 * parameters / 1e6) * (1 + attempt) / 2)
+
+
+def machine_cores():
+    """Cores that jobs share: those of one machine; None on a cluster, where each asks for its own.
+
+    A job of a cluster plans itself anew on its node, where all cores that it sees are its own.
+    """
+    return None if workflow.remote_exec else workflow.resource_settings.cores
+
+
+def model_gpus(wildcards):
+    """Resource function: the GPUs that hold {model}, where GPUs are asked for."""
+    return GPUS * CONFIG.models[wildcards.model].gpus
+
+
 def share_of_cores(jobs, most=8):
     """Threads of each of some jobs that can run side by side: one thread each beats all for one."""
-    return max(1, min(most, (workflow.cores or most) // max(1, jobs)))
+    cores = machine_cores()
+    return max(1, min(most, cores // max(1, jobs))) if cores else most
 
 
 def some_cores(most):
@@ -209,12 +293,68 @@ def some_cores(most):
 
     What a job does on one core (imports, hashes, tables) leaves the others idle if it has them all.
     """
-    return max(1, min(most, workflow.cores // 4)) if workflow.cores else most
+    cores = machine_cores()
+    return max(1, min(most, cores // 4)) if cores else most
 
 
-def growing(mb):
-    """Resource function: `mb`, and half as much again with each further attempt."""
-    return lambda wildcards, attempt: int(mb * (1 + attempt) / 2)
+def dask_cores(most):
+    """Threads of a job of many Dask tasks: one where they run on workers elsewhere."""
+    return some_cores(most) if CONFIG.compute.dask.kind == "local" else 1
+
+
+# Memory of the nodes that jobs of many workers are made for, where none is at hand to be asked.
+NODE_MB = 256000
+# Of a worker besides its layer.
+WORKER_MB = 700
+
+
+def machine_mb():
+    """Memory that workers share: this machine's, on a cluster that of a usual node."""
+    cores = machine_cores()
+    # With more cores than there are here, jobs are planned for other machines (`artneuro plan`).
+    if cores is None or cores > (os.cpu_count() or 1):
+        return NODE_MB
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
+
+
+def layer_mb(wildcards, datasets=()):
+    """MB of the largest layer of {model} on {dataset}, or on further ones, in a worker."""
+    sizes = [
+        layer_bytes(CONFIG, ROOT, Path.cwd(), wildcards.model, dataset) or 0
+        for dataset in (wildcards.dataset, *datasets)
+    ]
+    return max(sizes) / 1e6
+
+
+def probe_cores(most):
+    """Resource function: as many workers as have room for a layer each."""
+
+    def threads(wildcards):
+        room = machine_mb() // (WORKER_MB + layer_mb(wildcards))
+        return max(1, min(dask_cores(most), int(room)))
+
+    return threads
+
+
+def probe_memory(least_mb, datasets=(), processes=None):
+    """Resource function: a layer of {model} on {dataset} in each process, more with each attempt.
+
+    There are the config's Dask workers if no number is given, or else a process for each thread.
+    """
+    dask = CONFIG.compute.dask
+    if processes is None and dask.kind == "local":
+        processes = dask.workers
+
+    def mem_mb(wildcards, attempt, threads):
+        layers = (processes or threads) * (WORKER_MB + layer_mb(wildcards, datasets))
+        return int(max(least_mb, 2000 + layers) * (1 + attempt) / 2)
+
+    return mem_mb
+
+
+def growing(amount):
+    """Resource function: some MB or minutes, and half as much again with each further attempt."""
+    return lambda wildcards, attempt: int(amount * (1 + attempt) / 2)
 
 
 def model_source(wildcards):
@@ -229,7 +369,8 @@ def local_model_files(wildcards):
     if source.kind != "local":
         return []
     kinds = (".safetensors", ".json", ".model", ".txt", ".jinja")
-    return [f for f in existing_files(f"{source.path}/*") if f.endswith(kinds)]
+    named = (*kinds, *LICENCE_FILES, CARD)
+    return [f for f in existing_files(f"{source.path}/*") if f.endswith(named)]
 
 
 def one_of(names):

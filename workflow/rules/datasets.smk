@@ -18,7 +18,7 @@ rule read_documents:
     threads: 1
     resources:
         mem_mb=documents_memory,
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {"corpus": dump(CONFIG.corpora[w.corpus])},
         code=code("datasets/read_documents.py"),
@@ -43,7 +43,7 @@ rule read_people:
     threads: 1
     resources:
         mem_mb=growing(8000),
-        runtime=2880,
+        runtime=growing(2880),
     params:
         cfg=lambda w: {"people": dump(CONFIG.people[w.people])},
         code=code("datasets/read_people.py"),
@@ -68,7 +68,7 @@ rule query_dbpedia:
     threads: 1
     resources:
         mem_mb=growing(8000),
-        runtime=2880,
+        runtime=growing(2880),
     params:
         cfg=lambda w: {"dbpedia": dump(CONFIG.dbpedia[w.query])},
         code=code("datasets/query_dbpedia.py"),
@@ -95,7 +95,7 @@ rule build_entities:
     threads: 1
     resources:
         mem_mb=growing(6000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {
             "entities": CONFIG.entities[w.entities].model_dump(
@@ -126,7 +126,7 @@ rule build_prompts:
     threads: 1
     resources:
         mem_mb=growing(3000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {"prompt": dump(CONFIG.entities[w.entities].prompts[w.prompt])},
         code=code("datasets/build_prompts.py"),
@@ -155,7 +155,7 @@ rule build_tokens:
     threads: 2
     resources:
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         cfg=lambda w: {"dataset": token_dataset(w.dataset)},
         code=code("datasets/build_tokens.py"),
@@ -184,7 +184,7 @@ rule build_text:
         mem_mb=lambda w, attempt: int(
             (4000 + CONFIG.texts[w.text].max_tokens * 8e-5) * (1 + attempt) / 2
         ),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {"text": dump(CONFIG.texts[w.text])},
         code=code("datasets/build_text.py"),
@@ -212,7 +212,7 @@ rule label_features:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=growing(120),
     params:
         cfg=lambda w: {"dataset": token_dataset(w.dataset)},
         code=code("datasets/label_features.py"),

@@ -13,7 +13,7 @@ rule simulate_system:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {"dynamics": dump(CONFIG.dynamics.simulation(w.system))},
         code=code("dynamics/simulate_system.py"),
@@ -31,7 +31,7 @@ rule score_recovery:
             "results/dynamics/{system}/recovery.parquet",
             caption="../report/recovery.rst",
             category="Dynamics",
-            labels={"system": "{system}", "table": "recovery"},
+            labels=with_hash("recovery", {"system": "{system}", "table": "recovery"}),
         ),
         models="results/dynamics/{system}/models.parquet",
         inclusion="results/dynamics/{system}/inclusion.parquet",
@@ -42,10 +42,10 @@ rule score_recovery:
         "logs/dynamics/{system}/score_recovery.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: some_cores(16)
+    threads: dask_cores(16)
     resources:
         mem_mb=growing(16000),
-        runtime=720,
+        runtime=growing(720),
     params:
         cfg=lambda w: {"dynamics": dynamics_of(w.system, "methods", "validation_share")},
         code=code("dynamics/score_recovery.py"),
@@ -67,10 +67,10 @@ rule score_forces:
         "logs/dynamics/{system}/score_forces.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: some_cores(16)
+    threads: dask_cores(16)
     resources:
         mem_mb=growing(16000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {
             "dynamics": dynamics_of(
@@ -96,10 +96,10 @@ rule score_fields:
         "logs/dynamics/{system}/score_fields.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: some_cores(16)
+    threads: dask_cores(16)
     resources:
         mem_mb=growing(16000),
-        runtime=720,
+        runtime=growing(720),
     params:
         cfg=lambda w: {"dynamics": dynamics_of(w.system, "methods", "fields")},
         code=code("dynamics/score_fields.py"),
@@ -123,7 +123,7 @@ rule time_regressions:
     threads: 1
     resources:
         mem_mb=growing(16000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {
             "dynamics": dynamics_of(w.system, "methods", "runtime", "validation_share")
@@ -156,8 +156,8 @@ rule predict_in_context:
     threads: share_of_cores(len(IN_CONTEXT))
     resources:
         mem_mb=model_memory(4, 6000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: {
             "in_context": dump(CONFIG.dynamics.in_context.prediction(w.system)),
@@ -180,7 +180,10 @@ rule probe_in_context:
             caption="../report/in_context_probes.rst",
             category="Dynamics",
             subcategory="In context",
-            labels={"model": "{model}", "system": "{system}", "table": "state probes"},
+            labels=with_hash(
+                "probes",
+                {"model": "{model}", "system": "{system}", "table": "state probes"},
+            ),
         ),
         outputs="results/dynamics/in_context/{model}/{system}/probe_outputs.parquet",
         equations="results/dynamics/in_context/{model}/{system}/equations.parquet",
@@ -193,7 +196,7 @@ rule probe_in_context:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {"in_context": dump(CONFIG.dynamics.in_context.probing(w.system))},
         code=code("dynamics/probe_in_context.py"),

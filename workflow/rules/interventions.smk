@@ -16,7 +16,9 @@ rule ablate_neurons:
             caption="../report/ablations.rst",
             category="Interventions",
             subcategory="{dataset}",
-            labels={"model": "{model}", "table": "losses under ablation"},
+            labels=with_hash(
+                "ablations", {"model": "{model}", "table": "losses under ablation"}
+            ),
         ),
         activations="results/interventions/{model}/{dataset}/activations.parquet",
         tokens="results/interventions/{model}/{dataset}/tokens.parquet",
@@ -29,8 +31,8 @@ rule ablate_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 4000),
-        runtime=480,
-        gpu=GPUS,
+        runtime=growing(480),
+        gpu=model_gpus,
     params:
         cfg=lambda w: {
             "context_neurons": CONFIG.interventions.context_neurons.model_dump(
@@ -65,8 +67,8 @@ rule pin_entropy_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 5000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: role_of(w, "entropy_neurons"),
         code=code("interventions/pin_entropy_neurons.py"),
@@ -94,8 +96,8 @@ rule score_attention_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 5000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: role_of(w, "attention_neurons"),
         code=code("interventions/score_attention_neurons.py"),
@@ -124,8 +126,8 @@ rule score_next_tokens:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 5000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: role_of(w, "next_tokens"),
         code=code("interventions/score_next_tokens.py"),

@@ -14,7 +14,7 @@ rule fetch_source:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=60,
+        runtime=growing(60),
         downloads=1,
     params:
         cfg=lambda w: {"source": dump(SOURCES[w.source])},
@@ -42,8 +42,8 @@ rule fetch_model:
         "../../envs/environment.yaml"
     threads: 2
     resources:
-        mem_mb=model_memory(4, 3000),
-        runtime=120,
+        mem_mb=fetch_memory,
+        runtime=growing(120),
         downloads=1,
     params:
         cfg=lambda w: {
@@ -74,7 +74,7 @@ rule train_tokenizer:
     threads: 2
     resources:
         mem_mb=growing(16000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {
             "recipe": recipe_part(w.recipe, "held_out", "vocabulary", "n_ctx")
@@ -103,7 +103,7 @@ rule tokenize_documents:
     threads: 2
     resources:
         mem_mb=growing(16000),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {"recipe": recipe_part(w.recipe, "held_out")},
         code=code("models/tokenize_documents.py"),
@@ -133,7 +133,7 @@ rule train_model:
     threads: lambda w: CONFIG.recipe_of(w.model).threads
     resources:
         mem_mb=model_memory(16, 4000),
-        runtime=2880,
+        runtime=growing(2880),
         gpu=GPUS,
     params:
         cfg=lambda w: {

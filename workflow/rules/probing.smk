@@ -3,8 +3,8 @@
 
 rule fit_probes:
     input:
-        store=rules.dump_activations.output.store,
-        rows=rules.dump_activations.output.rows,
+        store=STORE,
+        rows=ROWS,
         labels=dataset_path("labels"),
     output:
         scores=report(
@@ -12,7 +12,9 @@ rule fit_probes:
             caption="../report/scores.rst",
             category="Sparse probing",
             subcategory="{dataset}",
-            labels={"model": "{model}", "table": "scores of all probes"},
+            labels=with_hash(
+                "scores", {"model": "{model}", "table": "scores of all probes"}
+            ),
         ),
         times="results/probing/{model}/{dataset}/times.parquet",
         certificates="results/probing/{model}/{dataset}/certificates.parquet",
@@ -24,10 +26,10 @@ rule fit_probes:
     priority: 5
     conda:
         "../../envs/environment.yaml"
-    threads: some_cores(16)
+    threads: probe_cores(16)
     resources:
-        mem_mb=growing(16000),
-        runtime=480,
+        mem_mb=probe_memory(16000),
+        runtime=growing(480),
     params:
         cfg=lambda w: {"probing": probing_of(w)},
         code=code("probing/fit_probes.py"),
@@ -39,8 +41,8 @@ rule fit_probes:
 
 rule collect_best_neurons:
     input:
-        store=rules.dump_activations.output.store,
-        rows=rules.dump_activations.output.rows,
+        store=STORE,
+        rows=ROWS,
         labels=dataset_path("labels"),
         scores=rules.fit_probes.output.scores,
     output:
@@ -53,8 +55,8 @@ rule collect_best_neurons:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
-        runtime=60,
+        mem_mb=probe_memory(8000),
+        runtime=growing(60),
     params:
         cfg=lambda w: {"probing": PROBING},
         code=code("probing/collect_best_neurons.py"),
@@ -66,8 +68,8 @@ rule collect_best_neurons:
 
 rule score_transfer:
     input:
-        store=rules.dump_activations.output.store,
-        rows=rules.dump_activations.output.rows,
+        store=STORE,
+        rows=ROWS,
         labels=dataset_path("labels"),
         source_scores=transfer_scores,
     output:
@@ -80,8 +82,8 @@ rule score_transfer:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
-        runtime=60,
+        mem_mb=probe_memory(8000),
+        runtime=growing(60),
     params:
         cfg=lambda w: {"probing": PROBING},
         code=code("probing/score_transfer.py"),
@@ -93,8 +95,8 @@ rule score_transfer:
 
 rule fit_sparsity_curves:
     input:
-        store=rules.dump_activations.output.store,
-        rows=rules.dump_activations.output.rows,
+        store=STORE,
+        rows=ROWS,
         labels=dataset_path("labels"),
     output:
         sparsity="results/probing/{model}/{dataset}/sparsity.parquet",
@@ -104,10 +106,10 @@ rule fit_sparsity_curves:
         "logs/probing/{model}/{dataset}/fit_sparsity_curves.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: some_cores(16)
+    threads: probe_cores(16)
     resources:
-        mem_mb=growing(16000),
-        runtime=480,
+        mem_mb=probe_memory(16000),
+        runtime=growing(480),
     params:
         cfg=lambda w: {
             "probing": probing_part("sparsity", "sites", "C", "scale", "seed")
@@ -121,8 +123,8 @@ rule fit_sparsity_curves:
 
 rule enumerate_neurons:
     input:
-        store=rules.dump_activations.output.store,
-        rows=rules.dump_activations.output.rows,
+        store=STORE,
+        rows=ROWS,
         labels=dataset_path("labels"),
     output:
         single="results/probing/{model}/{dataset}/single_neurons.parquet",
@@ -133,10 +135,10 @@ rule enumerate_neurons:
         "logs/probing/{model}/{dataset}/enumerate_neurons.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: some_cores(16)
+    threads: probe_cores(16)
     resources:
-        mem_mb=growing(16000),
-        runtime=240,
+        mem_mb=probe_memory(16000),
+        runtime=growing(240),
     params:
         cfg=lambda w: {
             "probing": probing_part(
@@ -160,7 +162,7 @@ rule collect_methods:
             "results/probing/methods.parquet",
             caption="../report/methods.rst",
             category="Sparse probing",
-            labels={"table": "methods of choosing neurons"},
+            labels=with_hash("methods", {"table": "methods of choosing neurons"}),
         ),
     log:
         "logs/probing/collect_methods.log",
@@ -171,7 +173,7 @@ rule collect_methods:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("probing/collect_methods.py"),
@@ -183,13 +185,13 @@ rule collect_methods:
 
 rule measure_superposition:
     input:
-        store=rules.dump_activations.output.store,
-        rows=rules.dump_activations.output.rows,
+        store=STORE,
+        rows=ROWS,
         labels=dataset_path("labels"),
         sequences=dataset_path("sequences"),
         scores=rules.fit_probes.output.scores,
-        background_stores=background(rules.dump_activations.output.store),
-        background_rows=background(rules.dump_activations.output.rows),
+        background_stores=background(STORE),
+        background_rows=background(ROWS),
         background_sequences=background(rules.build_tokens.output.sequences),
         background_tokens=background(rules.build_tokens.output.tokens),
     output:
@@ -204,8 +206,8 @@ rule measure_superposition:
         "../../envs/environment.yaml"
     threads: some_cores(16)
     resources:
-        mem_mb=growing(16000),
-        runtime=120,
+        mem_mb=probe_memory(16000, CONFIG.probing.superposition.background, processes=1),
+        runtime=growing(120),
     params:
         cfg=lambda w: {
             "probing": probing_part("superposition", "sites", "C", "scale", "seed")
@@ -240,8 +242,8 @@ rule refine_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 8000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: refinement_of(w),
         code=code("probing/refine_neurons.py"),

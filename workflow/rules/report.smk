@@ -11,21 +11,27 @@ rule plot_scores:
             caption="../report/f1_by_layer.rst",
             category="Sparse probing",
             subcategory="{dataset}",
-            labels={"model": "{model}", "figure": "F1 by layer"},
+            labels=with_hash(
+                "by_layer", {"model": "{model}", "figure": "F1 by layer"}
+            ),
         ),
         by_k=report(
             "results/report/{model}/{dataset}/f1_by_k.svg",
             caption="../report/f1_by_k.rst",
             category="Sparse probing",
             subcategory="{dataset}",
-            labels={"model": "{model}", "figure": "F1 by number of neurons"},
+            labels=with_hash(
+                "by_k", {"model": "{model}", "figure": "F1 by number of neurons"}
+            ),
         ),
         histograms=report(
             "results/report/{model}/{dataset}/best_neurons.svg",
             caption="../report/best_neurons.rst",
             category="Sparse probing",
             subcategory="{dataset}",
-            labels={"model": "{model}", "figure": "best neurons"},
+            labels=with_hash(
+                "histograms", {"model": "{model}", "figure": "best neurons"}
+            ),
         ),
     log:
         "logs/report/{model}/{dataset}/plot_scores.log",
@@ -36,7 +42,7 @@ rule plot_scores:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/plot_scores.py"),
@@ -55,7 +61,9 @@ rule plot_transfer:
             caption="../report/transfer.rst",
             category="Sparse probing",
             subcategory="{dataset}",
-            labels={"model": "{model}", "figure": "second domain"},
+            labels=with_hash(
+                "figure", {"model": "{model}", "figure": "second domain"}
+            ),
         ),
     log:
         "logs/report/{model}/{dataset}/plot_transfer.log",
@@ -66,7 +74,7 @@ rule plot_transfer:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/plot_transfer.py"),
@@ -85,7 +93,9 @@ rule plot_sparsity:
             caption="../report/sparsity.rst",
             category="Sparse probing",
             subcategory="{dataset}",
-            labels={"model": "{model}", "figure": "F1 by sparsity"},
+            labels=with_hash(
+                "figure", {"model": "{model}", "figure": "F1 by sparsity"}
+            ),
         ),
     log:
         "logs/report/{model}/{dataset}/plot_sparsity.log",
@@ -96,7 +106,7 @@ rule plot_sparsity:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/plot_sparsity.py"),
@@ -114,7 +124,7 @@ rule plot_methods:
             "results/report/methods.svg",
             caption="../report/methods.rst",
             category="Sparse probing",
-            labels={"figure": "methods of choosing neurons"},
+            labels=with_hash("figure", {"figure": "methods of choosing neurons"}),
         ),
     log:
         "logs/report/plot_methods.log",
@@ -125,7 +135,7 @@ rule plot_methods:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/plot_methods.py"),
@@ -150,7 +160,7 @@ rule build_superposition_page:
             "results/report/superposition.html",
             caption="../report/superposition.rst",
             category="Case studies",
-            labels={"page": "superposition of compound words"},
+            labels=with_hash("page", {"page": "superposition of compound words"}),
         ),
     log:
         "logs/report/build_superposition_page.log",
@@ -161,7 +171,7 @@ rule build_superposition_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/build_superposition_page.py"),
@@ -189,7 +199,7 @@ rule build_report:
             "results/report/index.html",
             caption="../report/page.rst",
             category="Report",
-            labels={"page": "the report"},
+            labels=with_hash("page", {"page": "the report"}),
         ),
     log:
         "logs/report/build_report.log",
@@ -200,9 +210,15 @@ rule build_report:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
-        cfg=lambda w: {"report": dump(CONFIG.report), "pages": PAGES},
+        cfg=lambda w: {
+            # Those of other pages are left out.
+            "report": CONFIG.report.model_dump(
+                mode="json", exclude={"refined_neurons", "scale_tolerance"}
+            ),
+            "pages": PAGES,
+        },
         code=code("report/build_report.py"),
     message:
         "Building the report"
@@ -220,7 +236,7 @@ rule build_context_page:
             "results/report/context_neurons.html",
             caption="../report/context_neurons.rst",
             category="Case studies",
-            labels={"page": "context neurons"},
+            labels=with_hash("page", {"page": "context neurons"}),
         ),
     log:
         "logs/report/build_context_page.log",
@@ -231,7 +247,7 @@ rule build_context_page:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/build_context_page.py"),
@@ -252,7 +268,7 @@ rule build_methods_page:
             "results/report/methods.html",
             caption="../report/methods_page.rst",
             category="Sparse probing",
-            labels={"page": "methods of choosing neurons"},
+            labels=with_hash("page", {"page": "methods of choosing neurons"}),
         ),
     log:
         "logs/report/build_methods_page.log",
@@ -263,7 +279,7 @@ rule build_methods_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("report/build_methods_page.py"),
@@ -286,7 +302,7 @@ rule build_refinement_page:
             "results/report/refinement.html",
             caption="../report/refinement.rst",
             category="Case studies",
-            labels={"page": "what single neurons respond to"},
+            labels=with_hash("page", {"page": "what single neurons respond to"}),
         ),
     log:
         "logs/report/build_refinement_page.log",
@@ -297,7 +313,7 @@ rule build_refinement_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {"report": report_part("refined_neurons")},
         code=code("report/build_refinement_page.py"),
@@ -319,7 +335,7 @@ rule build_scale_page:
             "results/report/scale.html",
             caption="../report/scale.rst",
             category="Case studies",
-            labels={"page": "sparsity and scale"},
+            labels=with_hash("page", {"page": "sparsity and scale"}),
         ),
         table="results/report/scale.parquet",
     log:
@@ -331,7 +347,7 @@ rule build_scale_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {"report": report_part("scale_tolerance")},
         code=code("report/build_scale_page.py"),
@@ -353,7 +369,7 @@ rule build_in_context_page:
             "results/report/in_context.html",
             caption="../report/in_context.rst",
             category="Case studies",
-            labels={"page": "systems learned in context"},
+            labels=with_hash("page", {"page": "systems learned in context"}),
         ),
     log:
         "logs/report/build_in_context_page.log",
@@ -364,7 +380,7 @@ rule build_in_context_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {},
         code=code("report/build_in_context_page.py"),
@@ -387,7 +403,7 @@ rule build_roles_page:
             "results/report/roles.html",
             caption="../report/roles.rst",
             category="Case studies",
-            labels={"page": "functional roles of neurons"},
+            labels=with_hash("page", {"page": "functional roles of neurons"}),
         ),
     log:
         "logs/report/build_roles_page.log",
@@ -398,7 +414,7 @@ rule build_roles_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {"kurtosis": CONFIG.weights.kurtosis},
         code=code("report/build_roles_page.py"),
@@ -421,7 +437,9 @@ rule build_dynamics_page:
             "results/report/dynamics.html",
             caption="../report/dynamics.rst",
             category="Case studies",
-            labels={"page": "sparse equations of dynamical systems"},
+            labels=with_hash(
+                "page", {"page": "sparse equations of dynamical systems"}
+            ),
         ),
     log:
         "logs/report/build_dynamics_page.log",
@@ -432,7 +450,7 @@ rule build_dynamics_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {},
         code=code("report/build_dynamics_page.py"),
@@ -454,7 +472,7 @@ rule build_universality_page:
             "results/report/universality.html",
             caption="../report/universality_page.rst",
             category="Case studies",
-            labels={"page": "universal neurons"},
+            labels=with_hash("page", {"page": "universal neurons"}),
         ),
     log:
         "logs/report/build_universality_page.log",
@@ -465,7 +483,7 @@ rule build_universality_page:
     threads: 1
     resources:
         mem_mb=growing(6000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: universality_part("threshold"),
         code=code("report/build_universality_page.py"),
@@ -488,7 +506,7 @@ rule build_families_page:
             "results/report/families.html",
             caption="../report/families.rst",
             category="Case studies",
-            labels={"page": "families of neurons"},
+            labels=with_hash("page", {"page": "families of neurons"}),
         ),
     log:
         "logs/report/build_families_page.log",
@@ -499,7 +517,7 @@ rule build_families_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {"families": dump(EXPLANATIONS.families)},
         code=code("report/build_families_page.py"),
@@ -522,7 +540,7 @@ rule build_maps_page:
             "results/report/maps.html",
             caption="../report/maps.rst",
             category="Case studies",
-            labels={"page": "maps and timelines"},
+            labels=with_hash("page", {"page": "maps and timelines"}),
         ),
     log:
         "logs/report/build_maps_page.log",
@@ -533,7 +551,7 @@ rule build_maps_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {},
         code=code("report/build_maps_page.py"),
@@ -561,7 +579,7 @@ rule build_space_time_page:
             "results/report/space_time.html",
             caption="../report/space_time.rst",
             category="Case studies",
-            labels={"page": "space and time"},
+            labels=with_hash("page", {"page": "space and time"}),
         ),
     log:
         "logs/report/build_space_time_page.log",
@@ -572,7 +590,7 @@ rule build_space_time_page:
     threads: 1
     resources:
         mem_mb=growing(4000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {"main_prompt": CONFIG.spacetime.main_prompt},
         code=code("report/build_space_time_page.py"),

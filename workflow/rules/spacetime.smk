@@ -14,7 +14,9 @@ rule fit_entity_probes:
             caption="../report/entity_scores.rst",
             category="Space and time",
             subcategory="{entities}",
-            labels={"model": "{model}", "prompt": "{prompt}", "table": "probes"},
+            labels=with_hash(
+                "scores", {"model": "{model}", "prompt": "{prompt}", "table": "probes"}
+            ),
         ),
         predictions="results/spacetime/{model}/{entities}/{prompt}/predictions.parquet",
         directions=directory(
@@ -30,7 +32,7 @@ rule fit_entity_probes:
     threads: some_cores(8)
     resources:
         mem_mb=entity_memory(6),
-        runtime=480,
+        runtime=growing(480),
     params:
         cfg=lambda w: {"probes": probes_of(w)},
         code=code("spacetime/fit_entity_probes.py"),
@@ -53,7 +55,9 @@ rule score_holdouts:
             caption="../report/holdouts.rst",
             category="Space and time",
             subcategory="{entities}",
-            labels={"model": "{model}", "table": "held-out blocks and types"},
+            labels=with_hash(
+                "holdouts", {"model": "{model}", "table": "held-out blocks and types"}
+            ),
         ),
     log:
         "logs/spacetime/{model}/{entities}/score_holdouts.log",
@@ -64,7 +68,7 @@ rule score_holdouts:
     threads: some_cores(8)
     resources:
         mem_mb=entity_memory(6),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {"holdouts": dump(CONFIG.spacetime.holdouts)},
         code=code("spacetime/score_holdouts.py"),
@@ -101,7 +105,7 @@ rule score_prompts:
     threads: some_cores(8)
     resources:
         mem_mb=entity_memory(12),
-        runtime=240,
+        runtime=growing(240),
     params:
         cfg=lambda w: {
             "prompts": list(CONFIG.entities[w.entities].prompts),
@@ -130,7 +134,9 @@ rule find_entity_neurons:
             caption="../report/entity_neurons.rst",
             category="Space and time",
             subcategory="{entities}",
-            labels={"model": "{model}", "table": "space and time neurons"},
+            labels=with_hash(
+                "neurons", {"model": "{model}", "table": "space and time neurons"}
+            ),
         ),
         projections="results/spacetime/{model}/{entities}/neuron_projections.parquet",
     log:
@@ -143,8 +149,8 @@ rule find_entity_neurons:
     resources:
         mem_mb=lambda w, attempt: model_memory(4, 4000)(w, attempt)
         + entity_memory(6)(w, attempt),
-        runtime=120,
-        gpu=GPUS,
+        runtime=growing(120),
+        gpu=model_gpus,
     params:
         cfg=lambda w: {
             "neurons": CONFIG.spacetime.neurons.model_dump(
@@ -178,8 +184,8 @@ rule pin_entity_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 4000),
-        runtime=120,
-        gpu=GPUS,
+        runtime=growing(120),
+        gpu=model_gpus,
     params:
         cfg=lambda w: {
             "pinning": CONFIG.spacetime.pinning.model_dump(
@@ -210,10 +216,13 @@ rule ablate_entity_neurons:
             caption="../report/ablation_contexts.rst",
             category="Space and time",
             subcategory="{entities}",
-            labels={
-                "model": "{model}",
-                "table": "contexts that an ablation harms most",
-            },
+            labels=with_hash(
+                "contexts",
+                {
+                    "model": "{model}",
+                    "table": "contexts that an ablation harms most",
+                },
+            ),
         ),
     log:
         "logs/spacetime/{model}/{entities}/ablate_entity_neurons.log",
@@ -224,8 +233,8 @@ rule ablate_entity_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 4000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: {
             "ablation": CONFIG.spacetime.ablation.model_dump(

@@ -19,7 +19,7 @@ rule accumulate_correlations:
     threads: lambda w: share_of_cores(len(group_jobs(w.group)))
     resources:
         mem_mb=tile_memory,
-        runtime=1440,
+        runtime=growing(1440),
         gpu=GPUS,
     params:
         cfg=lambda w: {
@@ -46,7 +46,9 @@ rule score_universality:
             "results/universality/{group}/neurons.parquet",
             caption="../report/universality.rst",
             category="Universality",
-            labels={"group": "{group}", "table": "universal neurons"},
+            labels=with_hash(
+                "neurons", {"group": "{group}", "table": "universal neurons"}
+            ),
         ),
         matches="results/universality/{group}/matches.parquet",
     log:
@@ -58,7 +60,7 @@ rule score_universality:
     threads: some_cores(8)
     resources:
         mem_mb=growing(6000),
-        runtime=480,
+        runtime=growing(480),
         gpu=GPUS,
     params:
         cfg=lambda w: {
@@ -91,7 +93,7 @@ rule export_correlations:
     threads: 2
     resources:
         mem_mb=growing(4000),
-        runtime=480,
+        runtime=growing(480),
     params:
         cfg=lambda w: {
             "universality": comparison(),
@@ -123,8 +125,8 @@ rule explain_neurons:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 8000),
-        runtime=1440,
-        gpu=GPUS,
+        runtime=growing(1440),
+        gpu=model_gpus,
     params:
         cfg=lambda w: explanation_of(w, "top", "batch_tokens"),
         code=code("universality/explain_neurons.py"),
@@ -149,7 +151,7 @@ rule assign_families:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {"families": dump(EXPLANATIONS.families)},
         code=code("universality/assign_families.py"),
@@ -168,7 +170,10 @@ rule name_universal_neurons:
             "results/universality/{group}/families.parquet",
             caption="../report/group_families.rst",
             category="Universality",
-            labels={"group": "{group}", "table": "families of universal neurons"},
+            labels=with_hash(
+                "families",
+                {"group": "{group}", "table": "families of universal neurons"},
+            ),
         ),
     log:
         "logs/universality/{group}/name_universal_neurons.log",
@@ -179,7 +184,7 @@ rule name_universal_neurons:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=30,
+        runtime=growing(30),
     params:
         cfg=lambda w: {},
         code=code("universality/name_universal_neurons.py"),
@@ -208,8 +213,8 @@ rule trace_examples:
     threads: some_cores(8)
     resources:
         mem_mb=model_memory(4, 6000),
-        runtime=480,
-        gpu=GPUS,
+        runtime=growing(480),
+        gpu=model_gpus,
     params:
         cfg=lambda w: {
             **explanation_of(w, "examples"),

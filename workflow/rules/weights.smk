@@ -16,7 +16,7 @@ rule summarise_weights:
     threads: 1
     resources:
         mem_mb=growing(6000),
-        runtime=60,
+        runtime=growing(60),
     params:
         cfg=lambda w: {},
         code=code("weights/summarise_weights.py"),
@@ -44,8 +44,8 @@ rule measure_effects:
     resources:
         # A layer and the unembedding in float64, and copies of both.
         mem_mb=model_memory(1.5, 4000),
-        runtime=240,
-        gpu=GPUS,
+        runtime=growing(240),
+        gpu=model_gpus,
     params:
         cfg=lambda w: CONFIG.weights.model_dump(mode="json", exclude={"models"}),
         code=code("weights/measure_effects.py"),

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from harness import interleaved, record, seconds
+from harness import interleaved, peak_memory, record, seconds
 
 from artneuro.core.artifacts import read_table
 from artneuro.models.hooks import tapped
@@ -194,7 +194,7 @@ def check(x: torch.Tensor, y: torch.Tensor) -> None:
     assert float((largest - their_largest).abs().max()) < 1e-3
 
 
-def peak_memory(name: str, x: torch.Tensor, y: torch.Tensor) -> float:
+def peak_of_child(name: str, x: torch.Tensor, y: torch.Tensor) -> float:
     """Peak in MB of a process that reads the activations from files and correlates them."""
     with tempfile.TemporaryDirectory() as folder:
         for key, z in (("x", x), ("y", y)):
@@ -206,17 +206,11 @@ def peak_memory(name: str, x: torch.Tensor, y: torch.Tensor) -> float:
     return float(done.stdout.split()[-1])
 
 
-def peak() -> int:
-    """Peak memory of this process in kB; unlike getrusage, without that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
 def child(name: str, folder: str, shape: str) -> None:
     """Correlate from files, and print the peak of this process in MB, less that of its imports."""
     n, n_x, d_x, n_y, d_y = map(int, shape.split(","))
     step = BLOCK if name == "ours" else BATCH
-    before = peak()
+    before = peak_memory()
 
     def blocks(key: str, layers: int, d: int):
         inner = (step, layers, d) if name == "ours" else (layers, d, step)
@@ -237,7 +231,7 @@ def child(name: str, folder: str, shape: str) -> None:
     else:
         pairs = zip(blocks("x", n_x, d_x), blocks("y", n_y, d_y), strict=True)
         thesis_correlations(pairs, ((n_x, d_x), (n_y, d_y)))
-    print((peak() - before) / 1024)
+    print(peak_memory() - before)
 
 
 def main() -> None:
@@ -310,7 +304,7 @@ def main() -> None:
             times[1],
         )
     for name in ("ours", "thesis"):
-        print(f"peak memory of sums, {name}: {peak_memory(name, x, y):.0f} MB")
+        print(f"peak memory of sums, {name}: {peak_of_child(name, x, y):.0f} MB")
 
 
 if __name__ == "__main__":

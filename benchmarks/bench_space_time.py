@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 
 import numpy as np
-from harness import record
+from harness import peak_memory, record
 from threadpoolctl import threadpool_limits
 
 from artneuro.spacetime.metrics import SPACE, on_sphere
@@ -143,8 +142,9 @@ def measure_proximity(who: str, n: int) -> None:
     else:
         found = proximity_of_peer(truth, said)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps({"seconds": seconds, "peak_gb": peak, "found": found.tolist()}))
+    print(
+        json.dumps({"seconds": seconds, "peak_gb": peak_memory() / 1000, "found": found.tolist()})
+    )
 
 
 def proximity(n: int) -> None:

@@ -32,6 +32,12 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def peak_memory() -> float:
+    """Peak memory of this process in MB; unlike getrusage, without that of its parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def interleaved(
     ours: Callable[[], float], peer: Callable[[], float], repeats: int
 ) -> tuple[float, float]:

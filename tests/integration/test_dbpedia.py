@@ -168,7 +168,7 @@ def test_an_endpoint_that_ignores_the_order_is_refused(places, tmp_path):
 def test_failures_that_pass(places, fault, tmp_path, waits):
     with serving(places.store) as endpoint:
         endpoint.fault = lambda number, query: fault if number in (1, 2, 5) else None
-        patience = {"timeout_s": 0.8} if fault == "hang" else {}
+        patience = {"timeout_s": 4} if fault == "hang" else {}
         table, _, _ = build(config(endpoint.url, http=patience), tmp_path)
         failed = [request.query for request in endpoint.requests if request.answer == fault]
         assert len(failed) == 3

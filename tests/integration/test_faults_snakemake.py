@@ -61,21 +61,38 @@ def ended(project: Project, *arguments: str) -> tuple[int, str]:
     return process.wait(), printed.read_text()
 
 
-def kill(process: subprocess.Popen, who: str, generator: random.Random) -> bool:
+def kill(process: subprocess.Popen, who: str, root: Path, generator: random.Random) -> bool:
     """Kill Snakemake with its jobs, Snakemake alone, or one of its jobs; whether it still ran."""
     while process.poll() is None:
+        # Held, it can neither end nor give its lock back before the kill.
+        if not hold(psutil.Process(process.pid)):
+            continue
         below = psutil.Process(process.pid).children(recursive=True)
+        jobs = [p for p in below if _is_job(p)]
+        victims = []
         if who == "a job":
-            victims = [p for p in below if _is_job(p)]
-            victims = [generator.choice(victims)] if victims else []
-        else:
+            victims = [p for p in generator.sample(jobs, len(jobs)) if hold(p)][:1]
+        elif jobs or any((root / ".snakemake" / "locks").glob("*")):
             victims = [*below, process] if who == "all" else [process]
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim.pid, signal.SIGKILL)
+        for held in (*jobs, process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(held.pid, signal.SIGCONT)
         if victims:
             return True
         time.sleep(0.05)
+    return False
+
+
+def hold(process: psutil.Process) -> bool:
+    """Stop a process; whether it had not ended before."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.suspend()
+        while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+            time.sleep(0.001)
+        return process.status() == psutil.STATUS_STOPPED
     return False
 
 
@@ -108,7 +125,7 @@ def test_killed_snakemakes_end_in_the_same_bytes(project: Project):
         wait = time.monotonic() + generator.uniform(0, 15)
         while process.poll() is None and time.monotonic() < wait:
             time.sleep(0.05)
-        hit = kill(process, who, generator)
+        hit = kill(process, who, other.root, generator)
         status = process.wait()
         counts[who] += hit
         assert status or not hit
@@ -159,8 +176,7 @@ def hold_a_job(snakemake: subprocess.Popen) -> psutil.Process:
     """Stop the first job that is seen, so that Snakemake waits for it until it is resumed."""
     while snakemake.poll() is None:
         for process in psutil.Process(snakemake.pid).children(recursive=True):
-            if _is_job(process):
-                process.suspend()
+            if _is_job(process) and hold(process):
                 return process
         time.sleep(0.01)
     raise AssertionError(f"Snakemake ended with {snakemake.returncode} before a job was seen")

@@ -9,7 +9,7 @@ from artneuro.core.sources import SourceConfig, fetch_source, load_sources
 from artneuro.datasets.corpus_config import CorpusConfig
 from artneuro.datasets.documents import read_documents
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 SOURCES = load_sources(Path(__file__).parents[2] / "resources" / "sources.yaml")
 

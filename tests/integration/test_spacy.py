@@ -10,7 +10,7 @@ from artneuro.core.sources import fetch_source, load_sources
 from artneuro.datasets.readers.brown import read_tagged_brown
 from artneuro.datasets.spacy_words import SpacyAnnotator
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 SOURCES = load_sources(Path(__file__).parents[2] / "resources" / "sources.yaml")
 

@@ -73,11 +73,19 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, other, monkeypatch):
 
 
 def test_patience_ends(tmp_path: Path, other, monkeypatch, capfd):
-    monkeypatch.setattr(logs, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(logs, "REMIND_S", 0.1)
-    with pytest.raises(ArtneuroError, match=f"process {other.pid} on "):
-        logs.log_to(tmp_path / "job.log")
-    assert capfd.readouterr().err.count("waiting for its end") >= 2
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            monkeypatch.setattr(logs, "PATIENCE_S", -1.0)
+
+    monkeypatch.setattr(logs, "REMIND_S", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(logs.time, "sleep", sleep)
+        with pytest.raises(ArtneuroError, match=f"process {other.pid} on "):
+            logs.log_to(tmp_path / "job.log")
+    assert capfd.readouterr().err.count("waiting for its end") == 2
     # The way out that the error names.
     (tmp_path / "job.log").unlink()
     logs.log_to(tmp_path / "job.log")

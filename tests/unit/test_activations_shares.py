@@ -266,6 +266,17 @@ def test_the_check_of_the_merge_finds_swapped_rows(data, shares, monkeypatch):
     assert not (shares / "activations.zarr").exists()
 
 
+def test_a_share_that_an_older_process_has_made_meanwhile_is_replaced(data, tmp_path):
+    dump_shared(data, tmp_path, 0, 2)
+    share = tmp_path / "shares" / "0"
+    parts = {path.name: sha256_path(path) for path in share.glob("*.bin")}
+    (share / "left.txt").write_text("by it")
+    dump_shared(data, tmp_path, 0, 2)
+    assert parts
+    assert {path.name: sha256_path(path) for path in share.glob("*.bin")} == parts
+    assert not (share / "left.txt").exists()
+
+
 def test_threads_that_differ_are_noticed(data, tmp_path):
     before = torch.get_num_threads()
     try:

@@ -478,6 +478,15 @@ def folder_with_sidecar(path: Path) -> Path:
     return path
 
 
+def test_leftovers_of_other_artifacts_stay(tmp_path: Path):
+    own = [".a.12.tmp", ".a.12.old.tmp"]
+    others = [".a.b.12.tmp", ".b.12.tmp", ".a.12.txt"]
+    for name in (*own, *others):
+        (tmp_path / name).mkdir()
+    write_json(1, tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "a"])
+
+
 def write_later(path: Path, text: str) -> None:
     """Write a file a second later; the clock of some file systems is too coarse for a test."""
     before = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -9,14 +10,16 @@ import time
 from pathlib import Path
 
 import dask
+import psutil
 import pydantic
 import pytest
 from distributed import LocalCluster, get_worker
 
 from artneuro.core import dask as module
+from artneuro.core import dask_slurm
 from artneuro.core.config import DaskConfig, DaskSlurmConfig
 from artneuro.core.dask import dask_workers
-from artneuro.core.dask_slurm import _job_of, _reason
+from artneuro.core.dask_slurm import WorkerCluster, _job_of, _queue, _reason, _Scaling
 from artneuro.core.dask_tasks import check_code, code_identity
 from artneuro.core.errors import CodeError, ComputeError, ConfigError, DataError
 from artneuro.core.job import versions
@@ -275,3 +278,77 @@ def test_what_sbatch_says_is_kept():
 def test_workers_of_a_job_have_its_name_and_a_number():
     assert _job_of("WorkerCluster-12-3", 4) == "WorkerCluster-12"
     assert _job_of("WorkerCluster-12", 1) == "WorkerCluster-12"
+
+
+class Pretended:
+    """A cluster of jobs with four workers each, without any job."""
+
+    workers_per_job = 4
+
+    def __init__(self) -> None:
+        self.retired: list[str] = []
+
+    async def forget_ended(self) -> None:
+        pass
+
+
+@pytest.fixture
+def scaling(monkeypatch) -> _Scaling:
+    cluster = Pretended()
+
+    async def retire(self, workers):
+        cluster.retired.extend(workers)
+
+    monkeypatch.setattr(_Scaling.__mro__[1], "scale_down", retire)
+    found = object.__new__(_Scaling)
+    found.cluster, found.state = cluster, "stopped"
+    return found
+
+
+@pytest.mark.parametrize(("needed", "asked"), [(0, 0), (1, 4), (4, 4), (5, 8)])
+def test_workers_are_asked_for_by_whole_jobs(needed, asked, scaling, monkeypatch):
+    async def target(self):
+        return needed
+
+    monkeypatch.setattr(_Scaling.__mro__[1], "target", target)
+    assert asyncio.run(scaling.target()) == asked
+
+
+def test_jobs_are_ended_as_a_whole_or_not(scaling):
+    whole, part = [f"W-1-{n}" for n in range(4)], ["W-2-0", "W-2-3"]
+    asyncio.run(scaling.scale_down([*part, *whole]))
+    assert scaling.cluster.retired == whole
+
+
+@pytest.mark.parametrize(
+    ("refusal", "arrived", "queue", "fails"),
+    [
+        ("invalid partition specified: none", set(), {}, True),
+        ("invalid partition specified: none", {"W-1"}, {}, False),
+        # Some jobs were taken: those are waited for.
+        ("Requested node configuration is not available", set(), {"7": "PENDING"}, False),
+        ("QOSMaxSubmitJobPerUserLimit", set(), {}, False),
+        ("Unable to contact slurm controller", set(), {}, False),
+    ],
+)
+def test_which_refusals_are_final(refusal, arrived, queue, fails):
+    cluster = object.__new__(WorkerCluster)
+    cluster._refusal, cluster._arrived, cluster._queue = refusal, arrived, queue
+    cluster._ended_early, cluster.worker_spec = [], {}
+    assert isinstance(WorkerCluster.problem(cluster), ConfigError) == fails
+    cluster.status = dask_slurm.Status.closed
+
+
+def test_a_squeue_that_hangs_is_ended(tmp_path, monkeypatch):
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    wait_for = asyncio.wait_for
+
+    async def soon(work, timeout):
+        return await wait_for(work, 2)
+
+    monkeypatch.setattr(dask_slurm.asyncio, "wait_for", soon)
+    assert asyncio.run(_queue("title")) is None
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

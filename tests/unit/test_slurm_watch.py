@@ -175,3 +175,11 @@ def test_a_squeue_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OSError, match="does not answer"):
         ask_squeue("/here")
     assert remembered_seconds() == 0
+
+
+def test_odd_bytes_in_the_answer_of_squeue(tmp_path: Path, monkeypatch) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\nprintf '7\\tr\\tPENDING\\t{tmp_path}\\trule_a\\t\\377\\n'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert [found.number for found in ask_squeue(str(tmp_path))] == ["7"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -182,6 +183,9 @@ def dump_share(
     )
     note = {"share": share, "jobs": jobs, "identity": identity, "fingerprint": fingerprint}
     write_json({**note, "device": facts.device}, work / NOTE)
+    if folder.is_dir():
+        # By an older process of this job, which ended while this one waited for it.
+        shutil.rmtree(folder)
     os.replace(work, folder)
     log.info("share %d of %d: %s", share, jobs, dataclasses.asdict(facts))
     return facts

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -42,8 +43,10 @@ def _fsync(path: Path) -> None:
 
 def _clear_leftovers(final: Path) -> None:
     """Remove what killed writers of the same artifact left; Snakemake runs one at a time."""
+    # Not those of an artifact whose name begins with this one's.
+    leftover = re.compile(re.escape(f".{final.name}.") + r"\d+(\.old)?\.tmp")
     for path in final.parent.iterdir():
-        if path.name.startswith(f".{final.name}.") and path.name.endswith(".tmp"):
+        if leftover.fullmatch(path.name):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

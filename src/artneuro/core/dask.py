@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, wait
 from typing import Any, TypeVar, cast
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
 from artneuro.core.config import DaskConfig
@@ -207,15 +208,17 @@ def _local_cluster(config: DaskConfig, threads: int) -> LocalCluster:
     previous = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
-        return LocalCluster(
-            n_workers=config.workers or threads,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-            # Other users of a shared node could else run code through the scheduler.
-            security=True,
-        )
+        # A worker that pauses keeps its task for ever; one that needs too much is killed anyway.
+        with dask.config.set({"distributed.worker.memory.pause": False}):
+            return LocalCluster(
+                n_workers=config.workers or threads,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+                # Other users of a shared node could else run code through the scheduler.
+                security=True,
+            )
     finally:
         for name, value in previous.items():
             if value is None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,9 +44,12 @@ ALLOWED_FAILURES = 5
 GRACE_SECONDS = 120
 LOGS = Path("logs", "dask")
 
-# What sbatch says while the controller is away; everything else is a refusal.
-AWAY = re.compile(
-    r"contact slurm controller|timed out|zero bytes|connection refused|temporar|try again", re.I
+# What sbatch says while the controller is away, or the user has as many jobs as may be; everything
+# else is a refusal.
+NOT_NOW = re.compile(
+    r"contact slurm controller|timed out|zero bytes|connection refused|temporar|try again"
+    r"|MaxSubmit",
+    re.I,
 )
 
 
@@ -93,13 +98,15 @@ class WorkerCluster(SLURMCluster):
         self._queue: dict[str, str] = {}
         self._ended_early: list[str] = []
         self._refusal: str | None = None
-        self._n_workers = int(options["processes"])
+        self.workers_per_job = int(options["processes"])
         self._title: str = options["job_name"]
         super().__init__(**options)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         if op == "add":
-            self._arrived |= {_job_of(w["name"], self._n_workers) for w in msg["workers"].values()}
+            self._arrived |= {
+                _job_of(w["name"], self.workers_per_job) for w in msg["workers"].values()
+            }
             self._ended_early.clear()
         super()._update_worker_status(op, msg)
 
@@ -124,8 +131,9 @@ class WorkerCluster(SLURMCluster):
             if job.job_id in found or id(self.workers.get(name)) != id(job):
                 continue
             if job.job_id is None:
+                if job.refusal != self._refusal:
+                    log.warning("Dask: sbatch: %s", job.refusal)
                 self._refusal = job.refusal
-                log.warning("Dask: sbatch: %s", job.refusal)
             else:
                 log.warning(
                     "Dask: worker job %s has ended; another one takes its place", job.job_id
@@ -140,7 +148,8 @@ class WorkerCluster(SLURMCluster):
 
     def problem(self) -> ArtneuroError | None:
         """Why no worker will come, as far as that is known."""
-        if self._refusal and not self._arrived and not AWAY.search(self._refusal):
+        waits = bool(self._arrived or self._queue)
+        if self._refusal and not waits and not NOT_NOW.search(self._refusal):
             return ConfigError(
                 f"Slurm refuses the jobs of Dask workers: {self._refusal}",
                 where="compute.dask.slurm",
@@ -181,7 +190,11 @@ async def _queue(title: str) -> dict[str, str] | None:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, _ = await asyncio.wait_for(process.communicate(), timeout=60)
-    except (OSError, TimeoutError):
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return None
+    except OSError:
         return None
     if process.returncode:
         return None
@@ -200,7 +213,17 @@ class _Scaling(Adaptive):
 
     async def target(self) -> int:
         await self.cluster.forget_ended()
-        return await super().target()
+        # Workers come and go by jobs: a pending one would else be cancelled for its surplus.
+        per_job = self.cluster.workers_per_job
+        return math.ceil(await super().target() / per_job) * per_job
+
+    async def scale_down(self, workers: Any) -> None:
+        # To close one worker ends its job, and with it those that have something to do.
+        per_job = self.cluster.workers_per_job
+        named = Counter(_job_of(str(name), per_job) for name in workers)
+        await super().scale_down(
+            [name for name in workers if named[_job_of(str(name), per_job)] == per_job]
+        )
 
 
 @contextlib.contextmanager
@@ -231,6 +254,8 @@ def slurm_cluster(config: DaskConfig, environment: Mapping[str, str]) -> Iterato
     # The package of this process, whatever else is installed.
     package = shlex.quote(str(Path(__file__).resolve().parents[2]))
     exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    # A worker that pauses keeps its task for ever; one that needs too much is killed anyway.
+    exports.append("export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False")
     exports.append(f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}")
     hidden = Path(".snakemake") if Path(".snakemake").is_dir() else Path()
     LOGS.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def ask_squeue(folder: str) -> list[QueuedJob]:
     form = "%i\t%j\t%T\t%Z\t%k\t%r"
     command = ["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", "-o", form]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
     except subprocess.TimeoutExpired:
         raise OSError("squeue does not answer") from None
     if done.returncode:

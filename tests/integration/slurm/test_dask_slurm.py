@@ -215,6 +215,19 @@ def test_jobs_come_with_the_work_and_go_before_its_end(folder, monkeypatch):
     assert most >= 2
 
 
+def test_a_job_of_several_workers_may_wait_in_the_queue(folder, monkeypatch):
+    """It is not cancelled for having more workers than the tasks need."""
+    monkeypatch.setattr(dask_slurm, "IDLE_COUNT", 2)
+    monkeypatch.setattr(dask_slurm, "ADAPT_SECONDS", 0.5)
+    slurm = {**SMALL, "cores": 2, "memory": "3GB", "extra_directives": ["--begin=now+10"]}
+    with dask_workers(config(2, minimum=0, slurm=slurm), 1) as workers:
+        [(_, (number, job, _))] = workers.map(work, [(str(folder), 0, 0.0)])
+    assert number == 0
+    (log,) = Path("logs/dask").glob("*.err")
+    title = log.stem.rpartition("-")[0]
+    assert call("sacct", "-X", "-n", "-P", f"--name={title}", "-o", "JobID").split() == [job]
+
+
 # --- no workers ----------------------------------------------------------------------------------
 
 
